@@ -56,6 +56,13 @@ class Piece(NamedTuple):
     text: str = ""
 
 
+class Shown(NamedTuple):
+    """All that one media part shows the model, in reading order, and what was read of it."""
+
+    pieces: tuple[Piece, ...]
+    use: Use
+
+
 class Placement(NamedTuple):
     """Where one piece of one part went: the provenance of `length` positions from `start` on in row `sample`.
 
@@ -63,8 +70,9 @@ class Placement(NamedTuple):
         modality: what fills the positions. TEXT with a media part is words read in that medium.
         grid: text `(tokens,)`, image `(rows, cols)`, audio `(steps,)`, video `(frames, rows, cols)`.
         extent: what the span shows, measured on the part itself: of a Text `(c0, c1)` in characters; of an Image or a
-            Document's page `(y0, x0, y1, x1)` in 0..1; of an Audio `(t0, t1)` in seconds; of a Video `(t0, t1)`.
+            Document's page `(y0, x0, y1, x1)` in 0..1; of an Audio or a Video `(t0, t1)` in seconds.
         page: the page of a Document, from 1.
+        cuts: of a Text part, where in its string each token begins, and the end: `tokens + 1` numbers.
     """
 
     sample: int
@@ -75,6 +83,7 @@ class Placement(NamedTuple):
     grid: tuple[int, ...]
     extent: tuple[float, ...]
     page: int | None = None
+    cuts: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -87,8 +96,8 @@ class Placement(NamedTuple):
         return self.start + self.length
 
     def cell(self, position: int) -> tuple[float, ...]:
-        """What the one position shows: a box `(y0, x0, y1, x1)`, a stretch `(t0, t1)`, or `(t0, t1, y0, x0, y1, x1)` of a
-        video. Words share the extent of the piece they were read in.
+        """What the one position shows: characters `(c0, c1)` of a text, a box `(y0, x0, y1, x1)`, a stretch `(t0, t1)`, or
+        `(t0, t1, y0, x0, y1, x1)` of a video. Words read in a medium share the extent of their line.
 
         Raises:
             IndexError: the position is not of this placement.
@@ -97,7 +106,7 @@ class Placement(NamedTuple):
         if not 0 <= index < self.length:
             raise IndexError(f"position {position} is outside {self.start}..{self.stop - 1}")
         if self.modality is Modality.TEXT:
-            return self.extent
+            return (float(self.cuts[index]), float(self.cuts[index + 1])) if self.cuts else self.extent
         if self.modality is Modality.AUDIO:
             return _slice(self.extent, index, self.grid[0])
         rows, cols = self.grid[-2:]
