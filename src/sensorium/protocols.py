@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from sensorium.batch import Batch, Features, Modality, Piece
 from sensorium.parts import Answer, Message, Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from sensorium.batch import Batch, Features, Modality, Piece
 
 
 class Encoder(Protocol):
