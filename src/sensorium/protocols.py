@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sensorium.batch import Batch, Features, Modality, Piece
+
+
+Tracer = Callable[[str, "Tensor"], None]
+"""Takes a named intermediate; `nn.trace.Trace` keeps those that were asked for."""
 
 
 class Encoder(Protocol):
@@ -28,8 +32,8 @@ class Encoder(Protocol):
         """How many features one prepared tensor gives, as a grid."""
         ...
 
-    def __call__(self, media: Sequence[Tensor]) -> Features:
-        """P prepared tensors to `Features(x_PTD, valid_PT)`, row for row."""
+    def __call__(self, media: Sequence[Tensor], trace: Tracer = ...) -> Features:
+        """P prepared tensors to `Features(x_PTD, valid_PT)`, row for row; intermediates go to `trace(name, tensor)`."""
         ...
 
 
