@@ -32,6 +32,9 @@ class Modality(StrEnum):
     VIDEO = "video"
 
 
+_AXES: Mapping[Modality, int] = {Modality.IMAGE: 2, Modality.AUDIO: 1, Modality.VIDEO: 3}
+
+
 class Features(NamedTuple):
     """A tensor and its mask, which never travel apart: `x_BTD` float, `valid_BT` bool."""
 
@@ -97,7 +100,8 @@ class Placement(NamedTuple):
 
     def cell(self, position: int) -> tuple[float, ...]:
         """What the one position shows: characters `(c0, c1)` of a text, a box `(y0, x0, y1, x1)`, a stretch `(t0, t1)`, or
-        `(t0, t1, y0, x0, y1, x1)` of a video. Words read in a medium share the extent of their line.
+        `(t0, t1, y0, x0, y1, x1)` of a video. Words read in a medium share the extent of their line. Learned queries (a grid
+        with another number of axes than its modality's) show the whole piece, each of them.
 
         Raises:
             IndexError: the position is not of this placement.
@@ -107,6 +111,8 @@ class Placement(NamedTuple):
             raise IndexError(f"position {position} is outside {self.start}..{self.stop - 1}")
         if self.modality is Modality.TEXT:
             return (float(self.cuts[index]), float(self.cuts[index + 1])) if self.cuts else self.extent
+        if len(self.grid) != _AXES[self.modality]:
+            return self.extent
         if self.modality is Modality.AUDIO:
             return _slice(self.extent, index, self.grid[0])
         rows, cols = self.grid[-2:]
