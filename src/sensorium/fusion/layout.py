@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,22 +59,33 @@ class Layout:
         special: its names for special tokens, such as `{"bos_token": "<s>"}`.
         filler: the id that stands at media positions until `splice` overwrites their embeddings.
         max_positions: a row's length at most; a longer one is refused, since media spans are never cut.
+        ends: the ids that end the assistant's turn.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, template: str, special: Mapping[str, str], filler: int, max_positions: int
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        special: Mapping[str, str],
+        filler: int,
+        max_positions: int,
+        ends: Iterable[int] = (),
     ) -> None:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _refuse
         self.template = template
         self.special = dict(special)
-        self.tokenizer, self.filler, self.max_positions = tokenizer, filler, max_positions
+        self.tokenizer, self.filler, self.max_positions, self.ends = tokenizer, filler, max_positions, frozenset(ends)
         self._render = environment.from_string(template)
         added = tokenizer.get_added_tokens_decoder()
         self._special_ids = frozenset(index for index, token in added.items() if token.special)
         self._special_text = re.compile("|".join(re.escape(token.content) for token in added.values()) or "(?!)")
 
-    def __call__(self, samples: Sequence[Sample], shown: Sequence[Mapping[PartKey, Shown]], reply: bool, room: int = 0) -> Batch:
+    def __call__(
+        self, samples: Sequence[Sample], shown: Sequence[Mapping[PartKey, Shown]], reply: bool, room: int = 0
+    ) -> Batch:
         """Lay out one row a sample.
 
         Args:
@@ -132,11 +143,15 @@ class Layout:
         try:
             rendered = self._render.render(messages=turns, add_generation_prompt=reply, **self.special)
         except TemplateError as error:
-            raise RequestError(f"conversation {sample.id}", f"is refused by the chat template: {error}", "Reorder its turns") from error
+            raise RequestError(
+                f"conversation {sample.id}", f"is refused by the chat template: {error}", "Reorder its turns"
+            ) from error
         pieces = _MARK.split(rendered)
         order = [int(number) for number in pieces[1::2]]
         if sorted(order) != list(range(len(turns))):
-            raise CheckpointError("chat template", f"shows messages {order} of {len(turns)}", "Use a template that shows each once")
+            raise CheckpointError(
+                "chat template", f"shows messages {order} of {len(turns)}", "Use a template that shows each once"
+            )
         runs = [_Run(pieces[0])]
         for number, after in zip(order, pieces[2::2], strict=True):
             message = sample.messages[number]

@@ -15,13 +15,11 @@ from sensorium.fusion.layout import Layout
 from sensorium.fusion.splice import splice
 from sensorium.language.cache import KVCache
 from sensorium.language.decoder import Decoder
-from sensorium.model import generate
 from sensorium.model.dual import DualEncoder
 from sensorium.model.reading import Reader
 from sensorium.nn.lora import Switch
 from sensorium.nn.trace import Trace
-from sensorium.parts import Answer, Message, Sample
-from sensorium.protocols import Sampling
+from sensorium.parts import Sample
 
 
 class Output(NamedTuple):
@@ -48,7 +46,7 @@ class MultimodalLM(nn.Module):
         crossings: gated cross-attention before these layers; when there are any, media are read as memory and not spliced.
         switch: of the decoder's low-rank adapter, if it has one; it is on for rows that hold media and off for text,
             which the frozen language model answers as it always did.
-        dual: the shared space of `embed`, if the model has one.
+        dual: the shared space of pictures and words, if the model has one.
 
     Traces: `embeds`, `encoder.<modality>`, `connector.<modality>`, and those of the encoders and the decoder.
     """
@@ -73,8 +71,6 @@ class MultimodalLM(nn.Module):
         self.crossings = nn.ModuleDict({str(layer): crossing for layer, crossing in (crossings or {}).items()})
         self.dual = dual
         self.layout, self.reader, self.switch = layout, reader, switch
-
-    # From samples to hidden states
 
     def batch(self, samples: Sequence[Sample], reply: bool = False, room: int = 0) -> Batch:
         """Decode, prepare and lay out. `reply`: the rows end where an answer of up to `room` tokens is to begin.
@@ -146,24 +142,6 @@ class MultimodalLM(nn.Module):
             return
         with self.switch.rows(rows_B):
             yield
-
-    # What people ask of it: Generates, Scores, Embeds
-
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
-        """One conversation: text as it comes, then the Answer."""
-        return generate.stream(self, messages, sampling)
-
-    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
-        """Many conversations as one batch, answers in order."""
-        return generate.answer(self, conversations, sampling)
-
-    def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
-        """Log-probability of each answer, its end token included."""
-        return generate.score(self, messages, answers)
-
-    def embed(self, messages: Sequence[Message]) -> Tensor:
-        """Unit vectors `(len(messages), dim)` in the shared space."""
-        return DualEncoder.require(self.dual).embed(messages, self.reader)
 
 
 class _Crossing:

@@ -102,7 +102,9 @@ class Reader:
                 raise _cannot(sound.name, "speech recognition", "Type the question")
             words = tuple(self.listen(sound))
             if not words:
-                raise RequestError(sound.name, "holds no words that could be recognised", "Speak closer to the microphone, or type")
+                raise RequestError(
+                    sound.name, "holds no words that could be recognised", "Speak closer to the microphone, or type"
+                )
             return Shown(_as_speech(words), replace(use, words=_count(words)))
         pieces = self._encode(Modality.AUDIO, sound, sound.name)
         words = self._words_heard(sound)
@@ -122,9 +124,7 @@ class Reader:
         return Shown((*pieces, *_as_text(words)), use)
 
     def _document(self, part: Document, use: Use) -> Shown:
-        pages = document.decode(
-            part.source, part.first, part.last, dpi=self.policy.dpi, limits=self.limits, access=self.access
-        )
+        pages = document.decode(part.source, part.first, part.last, dpi=self.policy.dpi, limits=self.limits, access=self.access)
         pieces: list[Piece] = []
         numbers: list[int] = []
         notes: list[str] = []
@@ -145,7 +145,9 @@ class Reader:
         pieces: list[Piece] = []
         notes: list[str] = []
         if self.policy.page_pictures:
-            pieces += [piece._replace(page=page.number) for piece in self._encode(Modality.IMAGE, page.picture, page.picture.name)]
+            pieces += [
+                piece._replace(page=page.number) for piece in self._encode(Modality.IMAGE, page.picture, page.picture.name)
+            ]
         words = page.readings
         if not words and self.policy.words_in_images:
             words, left_out = self._words_in(page.picture)
