@@ -1,0 +1,75 @@
+"""Scaled dot-product attention with shared key-value heads (GQA), one fused call or step by step when a trace asks for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def attend(
+    q_BNLH: Tensor,
+    k_BKSH: Tensor,
+    v_BKSH: Tensor,
+    *,
+    bias_BNLS: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """`softmax(q k' * scale + bias) v`, as `(B, N, L, H)`.
+
+    Args:
+        q_BNLH, k_BKSH, v_BKSH: N is a multiple of K; each key-value head serves N/K query heads.
+        bias_BNLS: added to the scores, broadcastable; see `bias_of`.
+        causal: query l sees keys 0..l (without bias, L = S).
+        scale: 1/sqrt(H) when None.
+    """
+    return F.scaled_dot_product_attention(
+        q_BNLH,
+        k_BKSH,
+        v_BKSH,
+        attn_mask=bias_BNLS,
+        is_causal=causal,
+        scale=scale,
+        enable_gqa=q_BNLH.shape[1] != k_BKSH.shape[1],
+    )
+
+
+def attend_openly(
+    q_BNLH: Tensor,
+    k_BKSH: Tensor,
+    v_BKSH: Tensor,
+    *,
+    bias_BNLS: Tensor | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same result as `attend`, with the probabilities `(B, N, L, S)` beside it; slower.
+
+    Args:
+        softcap: scores are squeezed to +-softcap by a tanh before the bias (Gemma 2).
+    """
+    groups = q_BNLH.shape[1] // k_BKSH.shape[1]
+    k_BNSH, v_BNSH = (x.repeat_interleave(groups, dim=1) for x in (k_BKSH, v_BKSH))
+    scores_BNLS = q_BNLH @ k_BNSH.transpose(2, 3) * (q_BNLH.shape[-1] ** -0.5 if scale is None else scale)
+    if softcap is not None:
+        scores_BNLS = (scores_BNLS / softcap).tanh() * softcap
+    if bias_BNLS is not None:
+        scores_BNLS = scores_BNLS + bias_BNLS
+    weights_BNLS = scores_BNLS.float().softmax(-1).to(q_BNLH.dtype)
+    return weights_BNLS @ v_BNSH, weights_BNLS
+
+
+def visible(positions_BL: Tensor, keys: int, window: int | None = None) -> Tensor:
+    """Which of the keys 0..`keys`-1 a query at each position sees, bool `(B, L, S)`: itself and what came before, at most
+    `window` keys in all."""
+    key_S = torch.arange(keys, device=positions_BL.device)
+    ahead_BLS = key_S - positions_BL[:, :, None]
+    seen_BLS = ahead_BLS <= 0
+    return seen_BLS if window is None else seen_BLS & (ahead_BLS > -window)
+
+
+def bias_of(seen_BLS: Tensor, dtype: torch.dtype) -> Tensor:
+    """A boolean mask (True is seen) as a bias on the scores, `(B, 1, L, S)`: 0 or the dtype's lowest number."""
+    bias_BLS = torch.zeros(seen_BLS.shape, dtype=dtype, device=seen_BLS.device)
+    return bias_BLS.masked_fill_(~seen_BLS, torch.finfo(dtype).min)[:, None]
