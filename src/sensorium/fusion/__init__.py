@@ -1,0 +1,1 @@
+"""Media features into the language model: layout, connectors, splice, and gated cross-attention."""
