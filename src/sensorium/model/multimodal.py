@@ -17,6 +17,7 @@ from sensorium.language.cache import KVCache
 from sensorium.language.decoder import Decoder
 from sensorium.model.dual import DualEncoder
 from sensorium.model.reading import Reader
+from sensorium.model.transcribe import SpeechModel
 from sensorium.nn.lora import Switch
 from sensorium.nn.trace import Trace
 from sensorium.parts import Sample
@@ -47,6 +48,7 @@ class MultimodalLM(nn.Module):
         switch: of the decoder's low-rank adapter, if it has one; it is on for rows that hold media and off for text,
             which the frozen language model answers as it always did.
         dual: the shared space of pictures and words, if the model has one.
+        speech: its speech recognition, which `reader.listen` calls, if it has one.
 
     Traces: `embeds`, `encoder.<modality>`, `connector.<modality>`, and those of the encoders and the decoder.
     """
@@ -62,6 +64,7 @@ class MultimodalLM(nn.Module):
         crossings: Mapping[int, GatedCrossAttention] | None = None,
         switch: Switch | None = None,
         dual: DualEncoder | None = None,
+        speech: SpeechModel | None = None,
     ) -> None:
         super().__init__()
         assert encoders.keys() == connectors.keys(), "every encoder needs a connector"
@@ -69,7 +72,7 @@ class MultimodalLM(nn.Module):
         self.encoders = nn.ModuleDict({str(modality): encoder for modality, encoder in encoders.items()})
         self.connectors = nn.ModuleDict({str(modality): connector for modality, connector in connectors.items()})
         self.crossings = nn.ModuleDict({str(layer): crossing for layer, crossing in (crossings or {}).items()})
-        self.dual = dual
+        self.dual, self.speech = dual, speech
         self.layout, self.reader, self.switch = layout, reader, switch
 
     def batch(self, samples: Sequence[Sample], reply: bool = False, room: int = 0) -> Batch:

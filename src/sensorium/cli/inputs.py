@@ -1,0 +1,141 @@
+"""Arguments to Parts: which words of a command line are media and which are said."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensorium.errors import MediaError, RequestError
+from sensorium.parts import Audio, Part, Source, Text
+
+STDIN = "-"
+_URL = re.compile(r"(data:|https?://)", re.IGNORECASE)
+_FILE = re.compile(r"[^\s]+\.[A-Za-z0-9]{2,5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request: an id, the media it names, the question, and both as parts in their order."""
+
+    id: str
+    media: tuple[str, ...]
+    question: str
+    parts: tuple[Part, ...]
+
+
+def is_medium(argument: str) -> bool:
+    """Whether an argument names a medium: standard input, a URL, or a file that exists.
+
+    Raises:
+        MediaError: it looks like a file's name and no such file exists; a slip of the pen must not become the question.
+    """
+    if argument == STDIN or _URL.match(argument):
+        return True
+    try:
+        if Path(argument).is_file():
+            return True
+    except OSError:
+        return False
+    if _FILE.fullmatch(argument):
+        raise MediaError(argument, "no such file", "Check the path, or put the question in words with a space in it")
+    return False
+
+
+def medium(argument: str, urls: Sequence[str] = ()) -> Part:
+    """The part that an argument names; its kind is read from its content.
+
+    Raises:
+        MediaError: it cannot be read, or is of no known kind.
+    """
+    from sensorium.media.text import part_from_source
+
+    source: Source = sys.stdin.buffer.read() if argument == STDIN else argument
+    return part_from_source(source, access=access(urls))
+
+
+def access(urls: Sequence[str]) -> Any:
+    """The media connector's permission for the given hosts."""
+    from sensorium.media.source import Access
+
+    return Access(hosts=tuple(urls))
+
+
+def conversation(arguments: Sequence[str], urls: Sequence[str] = ()) -> Row:
+    """Media and words in the order in which they were given.
+
+    With no words at all, a recording at the end is the question, spoken.
+
+    Raises:
+        RequestError: there is neither a question nor a recording to take for it.
+    """
+    named = [argument for argument in arguments if is_medium(argument)]
+    said = [argument for argument in arguments if argument not in named]
+    parts = [medium(argument, urls) if argument in named else Text(argument) for argument in arguments]
+    if not said:
+        last = parts[-1] if parts else None
+        if not isinstance(last, Audio):
+            raise RequestError(
+                "ask", "was given no question", 'Write it as the last argument, as in: ask photo.jpg "What is this?"'
+            )
+        parts[-1] = Audio(last.source, last.start, last.stop, spoken=True)
+    return Row("", tuple(named), " ".join(said), tuple(parts))
+
+
+def rows_of(
+    file: Path, default_question: str, urls: Sequence[str] = ()
+) -> Iterator[Row | tuple[str, RequestError | MediaError]]:
+    """The rows of a batch file; a bad one is given as its id and its error, and the rest go on.
+
+    Raises:
+        MediaError: the file itself cannot be read.
+    """
+    for number, line in enumerate(lines_of(file), 1):
+        name = f"line {number}"
+        try:
+            row = parse(line, f"{file}:{number}")
+            name = str(row.get("id", name))
+            media, question = row.get("media", []), row.get("question") or default_question
+            if not isinstance(media, list) or not all(isinstance(item, str) for item in media) or not isinstance(question, str):
+                raise RequestError(
+                    f"{file}:{number}", "media is not a list of strings or question not a string", "Correct the row"
+                )
+            paths = [str(file.parent / item) if _is_relative(item) else item for item in media]
+            yield Row(name, tuple(media), question, (*(medium(path, urls) for path in paths), Text(question)))
+        except (RequestError, MediaError) as error:
+            yield name, error
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file that hold something.
+
+    Raises:
+        MediaError: it cannot be read as UTF-8 text.
+    """
+    try:
+        return [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise MediaError(str(file), f"cannot be read ({error})", "Give a JSON-lines file in UTF-8") from error
+
+
+def parse(line: str, name: str) -> Mapping[str, Any]:
+    """One JSON object.
+
+    Raises:
+        RequestError: the line is not one.
+    """
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RequestError(name, f"is not JSON ({error})", 'Write {"id": ..., "media": [...], "question": ...}') from error
+    if not isinstance(row, dict):
+        raise RequestError(name, "is not a JSON object", 'Write {"id": ..., "media": [...], "question": ...}')
+    return row
+
+
+def _is_relative(item: str) -> bool:
+    return not _URL.match(item) and not Path(item).is_absolute()

@@ -1,0 +1,75 @@
+"""A batch being decoded: its key-value cache, its media memory and its adapter rows, which are reordered together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sensorium.batch import Batch
+from sensorium.fusion.cross_attention import Memory
+from sensorium.language.cache import KVCache
+from sensorium.model.multimodal import MultimodalLM, rows_with_media
+from sensorium.nn.trace import SILENT
+
+CHUNK = 512
+"""Positions prefilled at once: bounds the memory of attention scores without slowing the matrix products."""
+
+
+class Session:
+    """Rows decoded together, each at its own length.
+
+    Args:
+        model: its weights are only read.
+        batch: the prompts, laid out to be answered.
+        room: tokens that will follow at most.
+    """
+
+    def __init__(self, model: MultimodalLM, batch: Batch, room: int) -> None:
+        self.model = model
+        self.adapted_B = rows_with_media(batch)
+        embeds_BLD, self.memory = model.embed_batch(batch, SILENT)
+        rows, length = batch.ids_BL.shape
+        self.cache = KVCache(model.decoder.config, rows, length + room, dtype=embeds_BLD.dtype)
+        self.hidden_BD = torch.zeros(rows, embeds_BLD.shape[-1], dtype=embeds_BLD.dtype)
+        last_B = batch.valid_BL.sum(1) - 1
+        for start in range(0, length, CHUNK):
+            hidden_BLD = self._decode(embeds_BLD[:, start : start + CHUNK], batch.valid_BL[:, start : start + CHUNK])
+            here_B = (last_B >= start) & (last_B < start + CHUNK)
+            self.hidden_BD[here_B] = hidden_BLD[here_B, last_B[here_B] - start]
+
+    @property
+    def rows(self) -> int:
+        """Rows still being decoded."""
+        return self.cache.rows
+
+    def logits(self) -> Tensor:
+        """What follows each row: `(B, V)` float32."""
+        return self.model.decoder.logits(self.hidden_BD)
+
+    def step(self, ids_B: Sequence[int] | Tensor) -> Tensor:
+        """Append one token to each row; the logits of what follows it, `(B, V)`."""
+        self.hidden_BD = self.extend(torch.as_tensor(ids_B)[:, None])[:, -1]
+        return self.logits()
+
+    def extend(self, ids_BL: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+        """Append several tokens to each row (padded on the right where `valid_BL` is False): hidden states `(B, L, D)`."""
+        return self._decode(self.model.decoder.embed(ids_BL), valid_BL)
+
+    def fork(self, rows: Sequence[int]) -> None:
+        """Row i becomes a copy of the old row `rows[i]`; rows may be repeated, reordered and dropped."""
+        picked = torch.tensor(list(rows), dtype=torch.int64)
+        self.cache.fork(picked)
+        self.adapted_B, self.hidden_BD = self.adapted_B[picked], self.hidden_BD[picked]
+        if self.memory is not None:
+            self.memory = Memory(*(tensor[picked] for tensor in self.memory))
+
+    def crop(self, length: int) -> None:
+        """Forget all but the first `length` positions of each row."""
+        self.cache.crop(length)
+
+    def _decode(self, embeds_BLD: Tensor, valid_BL: Tensor | None) -> Tensor:
+        whole = valid_BL is None or bool(valid_BL.all())
+        with self.model.adapted(self.adapted_B):
+            return self.model.decode(embeds_BLD, self.memory, valid_BL=None if whole else valid_BL, cache=self.cache)
