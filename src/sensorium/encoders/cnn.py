@@ -6,7 +6,7 @@ Names of published weights are those of the package `efficientnet-lite-pytorch`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import NamedTuple
@@ -15,8 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.batch import Features, Modality, Piece
+from sensorium.encoders.grouping import encode_grouped
 from sensorium.encoders.names import Name, NameMap
+from sensorium.encoders.processing import EFFICIENTNET_LITE, ImageProcessing
 from sensorium.errors import RequestError
+from sensorium.media.image import Picture
+from sensorium.nn.trace import SILENT, Trace
 
 FEATURES = 1280
 _STEM = 32
@@ -196,11 +201,12 @@ class EfficientNet(nn.Module):
         self.head = ConvNorm(shapes[-1].channels_out, FEATURES, Conv(1), relu=True, fused=config.fused)
         self.classifier = nn.Linear(FEATURES, config.classes) if config.classes else None
 
-    def forward(self, pixels_PCHW: Tensor) -> Tensor:
+    def forward(self, pixels_PCHW: Tensor, trace: Trace = SILENT) -> Tensor:
         """Prepared pixels `(P, 3, H, W)` to features `(P, 1280, ceil(H / 32), ceil(W / 32))`, 0..6."""
         x_PCHW: Tensor = self.stem(pixels_PCHW)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             x_PCHW = block(x_PCHW)
+            trace(f"encoder.image.{index}.hidden", x_PCHW)
         features_PCHW: Tensor = self.head(x_PCHW)
         return features_PCHW
 
@@ -222,6 +228,48 @@ class EfficientNet(nn.Module):
                 module.fuse()
         self.config = replace(self.config, fused=True)
         return self
+
+
+class EfficientNetEncoder(nn.Module):
+    """Pictures in, features on a grid out; 7 by 7 at 224 pixels, row by row.
+
+    The network is fused and laid out channels last, which is the fast form on a CPU; it does not train its batch norms.
+    """
+
+    modality = Modality.IMAGE
+    dim = FEATURES
+
+    def __init__(self, network: EfficientNet, processing: ImageProcessing = EFFICIENTNET_LITE) -> None:
+        super().__init__()
+        self.network = network.fuse().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.processing = processing
+
+    def prepare(self, decoded: Picture) -> list[Piece]:
+        """A picture, and its tiles if the processing cuts any."""
+        views = self.processing.views(decoded)
+        return [Piece(self.modality, view.box, self.grid(view.pixels_CHW), tensor=view.pixels_CHW) for view in views]
+
+    def grid(self, tensor: Tensor) -> tuple[int, ...]:
+        """`(rows, cols)`: one feature for 32 by 32 pixels, begun ones included."""
+        return ceil(tensor.shape[-2] / 32), ceil(tensor.shape[-1] / 32)
+
+    def spatial(self, pixels_PCHW: Tensor, trace: Trace = SILENT) -> Tensor:
+        """Prepared pixels of one size to `(P, 1280, rows, cols)`."""
+        x_PCHW: Tensor = self.network(pixels_PCHW.contiguous(memory_format=torch.channels_last), trace)
+        return x_PCHW
+
+    def forward(self, media: Sequence[Tensor], trace: Trace = SILENT) -> Features:
+        """Prepared pictures to `(P, rows * cols, 1280)`."""
+        return encode_grouped(media, lambda pixels_PCHW: self.spatial(pixels_PCHW, trace).flatten(2).transpose(1, 2))
+
+    def classify(self, media: Sequence[Tensor]) -> Tensor:
+        """Prepared pictures to logits `(P, 1000)` over ImageNet's classes.
+
+        Raises:
+            RequestError: built without a classifier.
+        """
+        pooled = [self.network.classify(self.spatial(pixels_CHW[None])) for pixels_CHW in media]
+        return torch.cat(pooled)
 
 
 def from_reference_names(state: Mapping[str, Tensor], config: EfficientNetConfig) -> dict[str, Tensor]:

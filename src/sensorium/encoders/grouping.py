@@ -1,0 +1,34 @@
+"""Pictures of unequal sizes through one network: batched by size, at most so many at once, padded afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sensorium.batch import Features
+
+AT_ONCE = 16
+"""Pictures in one pass: larger batches are no faster on a CPU, and memory stays bounded."""
+
+
+def encode_grouped(media: Sequence[Tensor], encode: Callable[[Tensor], Tensor]) -> Features:
+    """Each `(C, H, W)` through `encode`, `(P, C, H, W)` to `(P, T, D)`; rows in the order given, padded on the right."""
+    assert media, "no pictures to encode"
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, tensor in enumerate(media):
+        groups.setdefault(tuple(tensor.shape), []).append(row)
+    passes = [rows[start : start + AT_ONCE] for rows in groups.values() for start in range(0, len(rows), AT_ONCE)]
+    results = [encode(torch.stack([media[row] for row in rows])) for rows in passes]
+    first = results[0]
+    if len(groups) == 1:
+        x_PTD = torch.cat(results) if len(results) > 1 else first
+        return Features(x_PTD, torch.ones(x_PTD.shape[:2], dtype=torch.bool, device=x_PTD.device))
+    longest = max(result.shape[1] for result in results)
+    x_PTD = first.new_zeros(len(media), longest, first.shape[2])
+    valid_PT = torch.zeros(len(media), longest, dtype=torch.bool, device=first.device)
+    for rows, result in zip(passes, results, strict=True):
+        x_PTD[rows, : result.shape[1]] = result
+        valid_PT[rows, : result.shape[1]] = True
+    return Features(x_PTD, valid_PT)
