@@ -45,8 +45,8 @@ class MultimodalLM(nn.Module):
         encoders, connectors: by modality; a connector takes its encoder's width to the decoder's.
         layout, reader: conversations to rows, and media to pieces; part of the checkpoint.
         crossings: gated cross-attention before these layers; when there are any, media are read as memory and not spliced.
-        switch: of the decoder's low-rank adapter, if it has one; it is on for rows that hold media and off for text,
-            which the frozen language model answers as it always did.
+        switch: of the decoder's low-rank adapter, if it has one; it is on for rows that hold pictures and off for
+            the others, which the frozen language model answers as it always did.
         dual: the shared space of pictures and words, if the model has one.
         speech: its speech recognition, which `reader.listen` calls, if it has one.
 
@@ -115,7 +115,7 @@ class MultimodalLM(nn.Module):
         """
         tracer = Trace(trace)
         embeds_BLD, memory = self.embed_batch(batch, tracer, features)
-        with self.adapted(rows_with_media(batch)):
+        with self.adapted(rows_with_pictures(batch)):
             hidden_BLD = self.decode(embeds_BLD, memory, valid_BL=batch.valid_BL, trace=tracer)
         return Output(hidden_BLD, tracer.result())
 
@@ -158,7 +158,7 @@ class _Crossing:
         return out
 
 
-def rows_with_media(batch: Batch) -> Tensor:
-    """Bool `(B,)`: rows that hold features of a medium (words read in one are text)."""
-    rows = {placement.sample for placement in batch.placements if placement.modality is not Modality.TEXT}
+def rows_with_pictures(batch: Batch) -> Tensor:
+    """Bool `(B,)`: rows that hold features of pictures or clips."""
+    rows = {placement.sample for placement in batch.placements if placement.modality in (Modality.IMAGE, Modality.VIDEO)}
     return torch.tensor([index in rows for index in range(len(batch.samples))])

@@ -10,7 +10,7 @@ from torch import Tensor
 from sensorium.batch import Batch
 from sensorium.fusion.cross_attention import Memory
 from sensorium.language.cache import KVCache
-from sensorium.model.multimodal import MultimodalLM, rows_with_media
+from sensorium.model.multimodal import MultimodalLM, rows_with_pictures
 from sensorium.nn.trace import SILENT
 
 CHUNK = 512
@@ -28,7 +28,7 @@ class Session:
 
     def __init__(self, model: MultimodalLM, batch: Batch, room: int) -> None:
         self.model = model
-        self.adapted_B = rows_with_media(batch)
+        self.adapted_B = rows_with_pictures(batch)
         embeds_BLD, self.memory = model.embed_batch(batch, SILENT)
         rows, length = batch.ids_BL.shape
         self.cache = KVCache(model.decoder.config, rows, length + room, dtype=embeds_BLD.dtype)
