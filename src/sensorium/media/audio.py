@@ -70,12 +70,11 @@ def decode(
     check = limits.deadline(blob.name)
     with open_waves(blob, start, check) as waves:
         _check_rate(blob, waves.rate)
-        waves.known = waves.known if waves.known and math.isfinite(waves.known) else None
         check_seconds(blob.name, start, stop, waves.known, limits)
         wave = _gather(blob, waves, (start, stop), limits, rate, check)
         notes = (*blob.notes, *waves.notes)
     if not len(wave):
-        raise _nothing(blob, start, waves)
+        raise _nothing(blob, start)
     end = start + len(wave) / rate
     total = waves.seconds_total if waves.ended else max(waves.known or end, end)
     return Sound(torch.from_numpy(wave), rate, start, end, total, blob.name, notes)
@@ -122,8 +121,8 @@ def chunks(sound: Sound, seconds: float = 30.0, search: float = 8.0, least: floa
         end = total
         if total - begin > longest:
             end = begin + longest - reach + _quietest(sound.wave_T[begin + longest - reach : begin + longest], window)
-        times = {"start": sound.start + begin / rate, "stop": sound.start + end / rate}
-        pieces.append(replace(sound, wave_T=sound.wave_T[begin:end], **times))
+        start, stop = sound.start + begin / rate, sound.start + end / rate
+        pieces.append(replace(sound, wave_T=sound.wave_T[begin:end], start=start, stop=stop))
         begin = end
     return pieces
 
@@ -189,7 +188,7 @@ def _too_long(name: str, seconds: float, limits: Limits) -> LimitError:
     return LimitError(name, problem, "Choose a stretch with start and stop, or raise Limits.seconds")
 
 
-def _nothing(blob: Blob, start: float, waves: Waves) -> MediaError:
+def _nothing(blob: Blob, start: float) -> MediaError:
     if start > 0:
         problem = f"ends before the stretch begins, at {start:.2f} s"
         return MediaError(blob.name, problem, "Choose an earlier start")

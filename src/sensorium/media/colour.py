@@ -36,8 +36,8 @@ def to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    tile = getattr(image, "tile", None)
-    return bool(tile) and ";16" in str(tile[0][3]) and not image.mode.startswith("I")
+    tiles = list(getattr(image, "tile", []))
+    return bool(tiles) and ";16" in str(tiles[0][3]) and not image.mode.startswith("I")
 
 
 def _tiff_samples(image: Image.Image) -> tuple[int, bool]:
@@ -60,7 +60,7 @@ def _stretched(values: NDArray[np.float64], mode: str, inverted: bool, notes: li
     low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
     kind = "float" if mode == "F" else "32-bit integer"
     tops = (1.0, 255.0) if mode == "F" else (65535.0,)
-    top = next((top for top in tops if 0 <= low and high <= top), None)
+    top = next((top for top in tops if low >= 0 and high <= top), None)
     if top is not None:
         low, high = 0.0, top
         notes.append(f"{kind} pixels in 0..{top:g} read as 8-bit")

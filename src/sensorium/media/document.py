@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,31 +41,32 @@ class Page:
 
 
 class Pages:
-    """The chosen pages of an open document, rendered one at a time while they are iterated.
+    """The chosen pages of a document, rendered one at a time each time they are iterated; no file stays open in between.
 
     Attributes:
         total: pages the document holds. numbers: the chosen ones, from 1. name, notes: of the document.
     """
 
-    def __init__(self, blob: Blob, document: pdfium.PdfDocument, numbers: range, dpi: float, limits: Limits) -> None:
-        self.name, self.notes, self.numbers, self.total = blob.name, blob.notes, numbers, len(document)
-        self._blob, self._document, self._dpi, self._limits = blob, document, dpi, limits
+    def __init__(self, blob: Blob, total: int, numbers: range, dpi: float, limits: Limits) -> None:
+        self.name, self.notes, self.numbers, self.total = blob.name, blob.notes, numbers, total
+        self._blob, self._dpi, self._limits = blob, dpi, limits
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Page]:
-        for number in self.numbers:
-            yield self._page(number)
+        with _opened(self._blob) as document:
+            for number in self.numbers:
+                yield self._page(document, number)
 
-    def _page(self, number: int) -> Page:
+    def _page(self, document: pdfium.PdfDocument, number: int) -> Page:
         name = f"{self.name}, page {number}"
         try:
             with _PDFIUM:
-                page = self._document[number - 1]
+                page = document[number - 1]
                 try:
                     picture = self._render(page, name)
-                    return Page(number, picture, _lines(page, picture, name))
+                    return Page(number, picture, _lines(page, name))
                 finally:
                     page.close()
         except PDFIUM_ERRORS as error:
@@ -109,8 +111,8 @@ def decode(
     blob = load(source, limits, access)
     if blob.media_type != "application/pdf":
         raise MediaError(blob.name, f"is {blob.media_type}, not a PDF", "Save the document as PDF")
-    document = _open(blob)
-    total = len(document)
+    with _opened(blob) as document:
+        total = len(document)
     if first > total or (last or 1) > total:
         wanted = f"page {first}" if first > total else f"pages {first} to {last}"
         raise MediaError(blob.name, f"has {total} pages, and {wanted} was asked for", f"Choose pages from 1 to {total}")
@@ -119,10 +121,11 @@ def decode(
         problem = f"would give {len(numbers)} of its {total} pages, over the limit of {limits.pages}"
         remedy = f"Choose pages, such as first={first}, last={first + limits.pages - 1}, or raise Limits.pages"
         raise LimitError(blob.name, problem, remedy)
-    return Pages(blob, document, numbers, dpi, limits)
+    return Pages(blob, total, numbers, dpi, limits)
 
 
-def _open(blob: Blob) -> pdfium.PdfDocument:
+@contextmanager
+def _opened(blob: Blob) -> Iterator[pdfium.PdfDocument]:
     try:
         with _PDFIUM:
             document = pdfium.PdfDocument(blob.data)
@@ -133,12 +136,16 @@ def _open(blob: Blob) -> pdfium.PdfDocument:
         raise blob.damaged("a PDF", error) from error
     except PDFIUM_ERRORS as error:
         raise blob.damaged("a PDF", error) from error
-    if total < 1:
-        raise blob.damaged("a PDF", "it has no pages")
-    return document
+    try:
+        if total < 1:
+            raise blob.damaged("a PDF", "it has no pages")
+        yield document
+    finally:
+        with _PDFIUM:
+            document.close()
 
 
-def _lines(page: pdfium.PdfPage, picture: Picture, name: str) -> tuple[Reading, ...]:
+def _lines(page: pdfium.PdfPage, name: str) -> tuple[Reading, ...]:
     text = page.get_textpage()
     try:
         count = text.count_chars()
@@ -146,7 +153,7 @@ def _lines(page: pdfium.PdfPage, picture: Picture, name: str) -> tuple[Reading, 
             problem = f"has {count:,} characters, over the limit of {_CHARACTERS:,}"
             raise LimitError(name, problem, "Choose other pages; this one is not meant for reading")
         codes = [raw.FPDFText_GetUnicode(text, index) for index in range(count)]
-        found = [_reading(page, text, codes, span, picture) for span in _spans(codes)]
+        found = [_reading(page, text, codes, span) for span in _spans(codes)]
     finally:
         text.close()
     return tuple(reading for reading in found if reading.text)
@@ -161,26 +168,23 @@ def _spans(codes: list[int]) -> Iterator[tuple[int, int]]:
             begin = index + 1
 
 
-def _reading(
-    page: pdfium.PdfPage, text: pdfium.PdfTextPage, codes: list[int], span: tuple[int, int], picture: Picture
-) -> Reading:
+def _reading(page: pdfium.PdfPage, text: pdfium.PdfTextPage, codes: list[int], span: tuple[int, int]) -> Reading:
     words = _decoded(codes[span[0] : span[1]])
     boxes = [text.get_rect(index) for index in range(text.count_rects(span[0], span[1] - span[0]))]
     if not words or not boxes:
         return Reading(words, (0.0, 0.0, 1.0, 1.0))
     left, low, right, high = (pick(side) for pick, side in zip((min, min, max, max), zip(*boxes, strict=True), strict=True))
-    corners = [_on_picture(page, x, y, picture) for x in (left, right) for y in (low, high)]
+    corners = [_on_picture(page, x, y) for x in (left, right) for y in (low, high)]
     ys, xs = [y for y, _ in corners], [x for _, x in corners]
     return Reading(words, (min(ys), min(xs), max(ys), max(xs)))
 
 
 def _decoded(codes: list[int]) -> str:
-    units = [code for code in codes if code and code not in _HYPHENS and code < 0x10000] if False else codes
-    text = "".join(_HYPHENS.get(code, chr(code)) for code in units if 0 < code < 0x110000)
+    text = "".join(_HYPHENS.get(code, chr(code)) for code in codes if 0 < code < 0x110000)
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
 
 
-def _on_picture(page: pdfium.PdfPage, x: float, y: float, picture: Picture) -> tuple[float, float]:
+def _on_picture(page: pdfium.PdfPage, x: float, y: float) -> tuple[float, float]:
     size = 1_000_000
     column, row = ctypes.c_int(), ctypes.c_int()
     raw.FPDF_PageToDevice(page, 0, 0, size, size, 0, x, y, column, row)

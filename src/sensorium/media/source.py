@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from sensorium.errors import AccessError, LimitError, MediaError
@@ -119,7 +118,7 @@ class Blob:
         with self.open() as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedIOBase:
         """A fresh readable, seekable file at its first byte."""
         if self.content is not None:
             return io.BytesIO(self.content)
@@ -185,7 +184,7 @@ def _file(path: str, limits: Limits, access: Access) -> Blob:
     return Blob(path, media_type, size, None, path, _misnamed(path, media_type))
 
 
-def _open_regular(path: str) -> BinaryIO:
+def _open_regular(path: str) -> io.BufferedReader:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import av
 from av.container import InputContainer
@@ -47,7 +47,7 @@ _PROBE = {"probesize": "5000000", "analyzeduration": "5000000"}
 class _Watched:
     """A file whose reads stop at the deadline, so that a demuxer cannot search for ever."""
 
-    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+    def __init__(self, file: BufferedIOBase, check: Callable[[], None]) -> None:
         self._file, self._check = file, check
 
     def read(self, size: int = -1) -> bytes:

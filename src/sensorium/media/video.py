@@ -18,7 +18,7 @@ from sensorium.errors import LimitError, MediaError, RequestError
 from sensorium.media import audio
 from sensorium.media.audio import Sound, check_seconds, check_stretch
 from sensorium.media.colour import to_rgb
-from sensorium.media.image import PILLOW_ERRORS, frames_of, open_picture, to_tensor
+from sensorium.media.image import PILLOW_ERRORS, frames_of, open_picture, resize, to_tensor
 from sensorium.media.source import Access, Blob, Limits, load
 from sensorium.media.stream import AV_ERRORS, moving, open_stream
 from sensorium.parts import Source
@@ -121,7 +121,11 @@ def _animated(blob: Blob, stretch: _Stretch, limits: Limits) -> Clip:
     if not kept:
         raise blob.damaged("an animation", "no frame of the stretch is there")
     times = tuple(float(starts[index]) for index in wanted[: len(kept)])
-    notes = [*dict.fromkeys(notes), *_fewer(stretch, len(kept)), *(["an animated picture has no sound"] if stretch.sound else [])]
+    notes = [
+        *dict.fromkeys(notes),
+        *_fewer(stretch, len(kept)),
+        *(["an animated picture has no sound"] if stretch.sound else []),
+    ]
     fps = len(starts) / seconds
     return Clip(_stack(kept, notes), times, None, seconds, len(starts), fps, blob.name, tuple(notes))
 
@@ -153,7 +157,7 @@ def _duration(container: InputContainer, stream: VideoStream, fps: float) -> flo
     if stream.duration and stream.time_base and stream.duration > 0:
         return float(stream.duration * stream.time_base)
     if container.duration and container.duration > 0:
-        return container.duration / av.time_base
+        return float(container.duration / av.time_base)
     first, last = None, 0.0
     for packet in container.demux(stream):
         if packet.pts is not None and packet.time_base is not None:
@@ -217,7 +221,7 @@ class _Film:
                     yield frame
 
     def _time(self, frame: VideoFrame) -> float:
-        return max((frame.time or 0.0) - self._origin, 0.0)
+        return float(max((frame.time or 0.0) - self._origin, 0.0))
 
     def _upright(self, frame: VideoFrame) -> Tensor:
         self._limits.check_pixels(self._blob.name, frame.width, frame.height)
@@ -255,12 +259,14 @@ def _check_memory(name: str, frames: int, width: int, height: int, limits: Limit
 
 
 def _fewer(stretch: _Stretch, count: int) -> list[str]:
-    return [f"{count} of the {stretch.frames} frames asked for were read: the stretch has no more"] if count < stretch.frames else []
+    return (
+        [f"{count} of the {stretch.frames} frames asked for were read: the stretch has no more"]
+        if count < stretch.frames
+        else []
+    )
 
 
 def _stack(kept: Sequence[Tensor], notes: list[str]) -> Tensor:
-    from sensorium.media.image import resize
-
     shape = kept[0].shape
     if any(frame_CHW.shape != shape for frame_CHW in kept):
         notes.append(f"frames of other sizes were brought to the first's, {shape[2]} x {shape[1]}")

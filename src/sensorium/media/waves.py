@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import av
 import numpy as np
@@ -24,6 +25,7 @@ _NATIVE = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg", "audio/aiff", "
 _BLOCK = 1 << 19
 _GAP = 0.1
 _ROLL = 1.0
+_SCALES = {"uint8": (128.0, 128.0), "int16": (0.0, 2.0**15), "int32": (0.0, 2.0**31), "int64": (0.0, 2.0**63)}
 
 
 @dataclass
@@ -183,11 +185,8 @@ def _silence(gap: float, at: float, start: float, rate: int) -> Iterator[NDArray
 
 
 def _samples(frame: AudioFrame) -> NDArray[np.float32]:
-    array = frame.to_ndarray()
+    array: NDArray[Any] = frame.to_ndarray()
     channels = max(frame.layout.nb_channels, 1)
-    array_TC = array.T if frame.format.is_planar else array.reshape(-1, channels)
-    if array_TC.dtype == np.uint8:
-        return (array_TC.astype(np.float32) - 128) / 128
-    if np.issubdtype(array_TC.dtype, np.integer):
-        return array_TC.astype(np.float32) / np.float32(-float(np.iinfo(array_TC.dtype).min))
-    return np.ascontiguousarray(array_TC, dtype=np.float32)
+    array_TC = (array.T if frame.format.is_planar else array.reshape(-1, channels)).astype(np.float32)
+    middle, largest = _SCALES.get(array.dtype.name, (0.0, 1.0))
+    return np.ascontiguousarray((array_TC - np.float32(middle)) / np.float32(largest))
