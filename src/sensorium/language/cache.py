@@ -16,8 +16,8 @@ STEP = 64
 class KVCache:
     """Keys and values of the positions already read, `store` being `[layer, 2, row, kv_head, position, head_dim]`.
 
-    Row b holds positions 0..lengths[b]-1 without holes; what lies behind is zero or stale, and finite. Layers with a sliding window keep their
-    old positions too, so that `crop` and `fork` need no history; the attention mask leaves them out.
+    Row b holds positions 0..lengths[b]-1 without holes; what lies behind is zero or stale, and finite. Layers with
+    a sliding window keep their old positions too, so that `crop` and `fork` need no history; attention leaves them out.
 
     Args:
         config: of the decoder it serves.

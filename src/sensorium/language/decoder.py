@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -88,15 +88,18 @@ class SelfAttention(nn.Module):
         """Turned queries `(B, N, L, H)`, turned keys and values `(B, K, L, H)`."""
         heads, shared, width = self.config.heads, self.config.kv_heads, self.config.head_dim
         if self.qkv is not None and not self.config.qk_norm:
-            all_BLNH = self.qkv(x_BLD).unflatten(-1, (heads + 2 * shared, width))
-            qk_BLNH, v_BLKH = all_BLNH.split((heads + shared, shared), dim=2)
-            q_BLNH, k_BLKH = rotate(qk_BLNH, by).split((heads, shared), dim=2)
+            all_BLNH = self.qkv(x_BLD).view(*x_BLD.shape[:2], -1, width)
+            qk_BLNH, v_BLKH = all_BLNH[:, :, : heads + shared], all_BLNH[:, :, heads + shared :]
+            turned_BLNH = rotate(qk_BLNH, by)
+            q_BLNH, k_BLKH = turned_BLNH[:, :, :heads], turned_BLNH[:, :, heads:]
             return q_BLNH.transpose(1, 2), k_BLKH.transpose(1, 2), v_BLKH.transpose(1, 2)
         if self.qkv is not None:
-            q_BLNH, k_BLKH, v_BLKH = self.qkv(x_BLD).unflatten(-1, (-1, width)).split((heads, shared, shared), dim=2)
+            q_BLNH, k_BLKH, v_BLKH = torch.split(
+                self.qkv(x_BLD).view(*x_BLD.shape[:2], -1, width), [heads, shared, shared], dim=2
+            )
         else:
             q_BLNH, k_BLKH, v_BLKH = (
-                project(x_BLD).unflatten(-1, (-1, width)) for project in (self.q_proj, self.k_proj, self.v_proj)
+                project(x_BLD).view(*x_BLD.shape[:2], -1, width) for project in (self.q_proj, self.k_proj, self.v_proj)
             )
         if self.config.qk_norm:
             q_BLNH, k_BLKH = self.q_norm(q_BLNH), self.k_norm(k_BLKH)
@@ -228,21 +231,22 @@ class Decoder(nn.Module):
         Args:
             packed: also keep fp32 weights in oneDNN's layout, for steps of 2 to 32 tokens; takes the weights' memory again.
         """
-        for layer in self.layers:
-            layer.self_attn.fuse(packed)
-            layer.mlp.fuse(packed)
+        for part in self._fusable():
+            part.fuse(packed)
         self.head = Fused([self.embed_tokens if self.config.tie_embeddings else self.lm_head], packed) if packed else None
 
     def unfuse(self) -> None:
         """Back to the layers one by one; the weights stay frozen."""
-        for layer in self.layers:
-            layer.self_attn.unfuse()
-            layer.mlp.unfuse()
+        for part in self._fusable():
+            part.unfuse()
         self.head = None
+
+    def _fusable(self) -> Iterator[SelfAttention | GatedMlp]:
+        return (part for part in self.modules() if isinstance(part, SelfAttention | GatedMlp))
 
     def _apply(self, *args: Any, **options: Any) -> Decoder:
         self.unfuse()  # `to` gives every parameter a storage of its own
-        super()._apply(*args, **options)
+        super()._apply(*args, **options)  # type: ignore[no-untyped-call]
         return self
 
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:

@@ -57,7 +57,8 @@ def fuse(layers: Sequence[nn.Module], packed: bool = False) -> Fused | None:
 
 def _pack(weight_ED: Tensor) -> Tensor | None:
     """A copy of an fp32 CPU weight in oneDNN's layout, or None where there is no such layout."""
-    if weight_ED.dtype != torch.float32 or weight_ED.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if weight_ED.dtype != torch.float32 or weight_ED.device.type != "cpu" or not available:
         return None
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight_ED, 8)
     return packed

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +51,10 @@ class Switch:
     """
 
     def __init__(self) -> None:
-        self.rows_B: Tensor | None | bool = None
+        self.rows_B: Tensor | bool | None = None
 
     @contextmanager
-    def rows(self, rows_B: Tensor | None | bool) -> Iterator[None]:
+    def rows(self, rows_B: Tensor | bool | None) -> Iterator[None]:
         """Work for these rows (or all: None or True; or none: False) until the block ends."""
         before = self.rows_B
         if isinstance(rows_B, Tensor) and bool(rows_B.all()):
@@ -82,7 +83,7 @@ class LoraLinear(nn.Module):
     def __init__(self, base: nn.Module, config: LoraConfig, switch: Switch) -> None:
         super().__init__()
         self.base, self.config, self.switch, self.merged = base.requires_grad_(False), config, switch, False
-        self.in_features, self.out_features = int(base.in_features), int(base.out_features)
+        self.in_features, self.out_features = cast(int, base.in_features), cast(int, base.out_features)
         device = next((tensor.device for tensor in (*base.parameters(), *base.buffers())), None)
         self.lora_A = nn.Parameter(torch.empty(config.r, self.in_features, device=device))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, config.r, device=device))
@@ -202,4 +203,5 @@ def absorb(module: nn.Module) -> None:
 
 
 def _lengths(weight_ED: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight_ED.float(), dim=1)
+    lengths_E: Tensor = torch.linalg.vector_norm(weight_ED.float(), dim=1)
+    return lengths_E

@@ -90,12 +90,12 @@ def _named(layers: Mapping[str, LoraLinear], prefix: str) -> dict[str, Tensor]:
 
 
 _DONE = frozenset(("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "use_dora", "peft_type"))
-_HARMLESS = frozenset(
+_HARMLESS = (
     "task_type base_model_name_or_path revision inference_mode auto_mapping peft_version init_lora_weights loftq_config "
     "eva_config corda_config lora_ga_config runtime_config megatron_core ensure_weight_tying qalora_group_size "
-    "layers_pattern exclude_modules".split()
+    "layers_pattern"
 )
-"""How the adapter came to be, not what it computes; the tensors themselves say which layers are excluded."""
+"""How the adapter came to be, not what it computes."""
 
 
 def _read_config(file: Path) -> LoraConfig:
@@ -104,7 +104,7 @@ def _read_config(file: Path) -> LoraConfig:
     given = json.loads(file.read_text())
     for name, value in given.items():
         idle = value is None or value is False or value in ("none", [], {})
-        if name not in _DONE | _HARMLESS and not idle:
+        if name not in _DONE.union(_HARMLESS.split()) and not idle:
             raise CheckpointError(
                 str(file), f"asks for {name} = {value!r}, which is not done here", "Merge the adapter with PEFT"
             )

@@ -40,6 +40,10 @@ class Rope:
     truncate: bool = True
 
 
+DEFAULT = Rope()
+"""Plain rotary positions, base 10,000."""
+
+
 class Turn(NamedTuple):
     """Cosines and signed sines of one call's positions, `(B or 1, L, 1, H)`; the first half of the sines is negated."""
 
