@@ -118,8 +118,8 @@ def answered_ids(output: Path) -> set[str]:
     return {str(row.get("id")) for row in kept}
 
 
-def show(results: Iterable[Result], as_json: bool, label: bool) -> None:
-    """Prints results as they come; with `label` each text is preceded by its medium's name.
+def show(results: Iterable[Result], as_json: bool, label: bool, after: Callable[[], None] = lambda: None) -> None:
+    """Prints results as they come; with `label` each text is preceded by its medium's name; `after` runs after each.
 
     Raises:
         typer.Exit: with the error's code when a row failed.
@@ -134,6 +134,7 @@ def show(results: Iterable[Result], as_json: bool, label: bool) -> None:
             code = result.error.exit_code
             if not as_json:
                 typer.echo(f"error: {result.error}", err=True)
+        after()
     if code:
         raise typer.Exit(code)
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,7 +87,7 @@ def _stream(model: Generates, messages: list[Message], sampling: Sampling, quiet
     with waiting("reading"):
         pieces = model.stream(messages, sampling)
         piece = next(pieces)
-    for piece in _chain(piece, pieces):
+    for piece in chain([piece], pieces):
         if isinstance(piece, Answer):
             if not quiet:
                 typer.echo("" if piece.finish != "length" else " [...]")
@@ -96,10 +97,6 @@ def _stream(model: Generates, messages: list[Message], sampling: Sampling, quiet
             typer.echo(piece, nl=False)
             sys.stdout.flush()
     raise AssertionError("a stream ends with its Answer")
-
-
-def _chain(first: str | Answer, rest: object) -> list[str | Answer]:
-    return [first, *rest]  # type: ignore[misc]
 
 
 def _remark(answer: Answer) -> None:

@@ -15,7 +15,9 @@ from sensorium.parts import Text
 
 
 def run(
-    media: Annotated[list[str] | None, typer.Argument(metavar="MEDIA...", help="Pictures or clips; - for standard input.")] = None,
+    media: Annotated[
+        list[str] | None, typer.Argument(metavar="MEDIA...", help="Pictures or clips; - for standard input.")
+    ] = None,
     model: opt.Model = "nano",
     json_lines: opt.Json = False,
     batch: opt.Batch = None,
@@ -42,8 +44,4 @@ def run(
         run_batch(lambda part: answer_rows(loaded, part, sampling, batch_size), todo, len(lines_of(batch)), output)
         return
     with progress("captioning", len(rows)) as advance:
-        results = []
-        for result in answer_rows(loaded, rows, sampling, batch_size):
-            results.append(result)
-            advance()
-    show(results, json_lines, label=len(rows) > 1)
+        show(answer_rows(loaded, rows, sampling, batch_size), json_lines, label=len(rows) > 1, after=advance)

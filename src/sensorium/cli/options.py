@@ -16,21 +16,32 @@ class Quantize(StrEnum):
     INT4 = "int4"
 
 
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME|FOLDER", help="nano, or a checkpoint folder: ours or a transformers one.")]
-Weights = Annotated[Quantize | None, typer.Option("--quantize", help="Pack the language model's weights: faster, slightly less exact.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", metavar="NAME|FOLDER", help="nano, or a checkpoint folder: ours or a transformers one.")
+]
+Weights = Annotated[
+    Quantize | None, typer.Option("--quantize", help="Pack the language model's weights: faster, slightly less exact.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, in input order.")]
 Batch = Annotated[
     Path | None,
     typer.Option("--batch", metavar="FILE.jsonl", help='Rows {"id", "media": [...], "question"}; answers carry the same ids.'),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE.jsonl", help="Append answers here; rows already there are skipped.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE.jsonl", help="Append answers here; rows already there are skipped."),
 ]
-Urls = Annotated[list[str] | None, typer.Option("--allow-url", metavar="HOST", help="Hosts whose URLs may be fetched; none by default.")]
+Urls = Annotated[
+    list[str] | None, typer.Option("--allow-url", metavar="HOST", help="Hosts whose URLs may be fetched; none by default.")
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows answered together.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens of an answer at most.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Draw from the likeliest tokens that hold this probability.")]
+TopP = Annotated[
+    float, typer.Option("--top-p", min=0.0, max=1.0, help="Draw from the likeliest tokens that hold this probability.")
+]
 Beams = Annotated[int, typer.Option("--beams", min=1, help="Beam search; 1 is off.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the draw.")]
-Choices = Annotated[list[str] | None, typer.Option("--choice", metavar="TEXT", help="The answer is one of these; repeat the option.")]
+Choices = Annotated[
+    list[str] | None, typer.Option("--choice", metavar="TEXT", help="The answer is one of these; repeat the option.")
+]

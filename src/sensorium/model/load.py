@@ -1,0 +1,64 @@
+"""A model by name or folder: the embedded default, a checkpoint of ours, or anybody's through `foreign`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from sensorium.errors import CheckpointError, RequestError
+from sensorium.media.source import Access, Limits
+from sensorium.model.foreign import ForeignModel
+from sensorium.model.generate import Assistant
+
+NANO = "nano"
+
+
+def load(
+    name: str = NANO, *, quantize: Literal["int8", "int4"] | None = None, hosts: Sequence[str] = (), limits: Limits | None = None
+) -> Assistant | ForeignModel:
+    """A model ready to answer.
+
+    Args:
+        name: `nano`, assembled into the user's cache on first use, or a checkpoint folder.
+        quantize: pack the weights of a language model of ours.
+        hosts: hosts whose URLs its media may come from. limits: of media.
+
+    Raises:
+        RequestError: no such folder, or a foreign model is to be quantised.
+        CheckpointError: the folder does not hold what its configuration says.
+        DependencyError: a package that the model's weights or code come in is not installed.
+    """
+    access, limits = Access(hosts=tuple(hosts)), limits or Limits()
+    folder = Path(name)
+    if name == NANO:
+        from sensorium.model.nano import assemble
+
+        folder = assemble()
+    if kind_of(folder) != "sensorium":
+        if quantize is not None:
+            raise RequestError(name, "is a foreign model, whose weights are not packed here", "Leave --quantize out")
+        return ForeignModel.load(folder, limits=limits, access=access)
+    from sensorium.model.checkpoint import load as load_folder
+
+    model = load_folder(folder, quantize=quantize)
+    model.reader = replace(model.reader, limits=limits, access=access)
+    return Assistant(model, name)
+
+
+def kind_of(folder: Path) -> str:
+    """`model_type` of a checkpoint folder.
+
+    Raises:
+        RequestError: it is not a folder. CheckpointError: it has no readable configuration.
+    """
+    if not folder.is_dir():
+        raise RequestError(str(folder), "is not a checkpoint folder", "Give nano or a folder with a config.json")
+    try:
+        row = json.loads((folder / "config.json").read_text("utf-8"))
+        return str(row["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "Give a folder in the Hugging Face layout; convert a GGUF file with: sensorium models convert"
+        raise CheckpointError(str(folder / "config.json"), f"names no model type ({error})", remedy) from error
