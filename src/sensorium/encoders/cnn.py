@@ -77,7 +77,7 @@ class EfficientNetConfig:
     fused: bool = False
 
     @classmethod
-    def lite(cls, variant: int, classes: int = 1000) -> EfficientNetConfig:
+    def lite(cls, variant: int, classes: int = 1000, *, fused: bool = False) -> EfficientNetConfig:
         """EfficientNet-Lite `variant`, 0 to 4.
 
         Raises:
@@ -87,7 +87,7 @@ class EfficientNetConfig:
         if not 0 <= variant < len(shapes):
             raise RequestError(f"EfficientNet-Lite{variant}", "is not known", f"Use a variant from 0 to {len(shapes) - 1}")
         width, depth, size = shapes[variant]
-        return cls(width, depth, size, classes)
+        return cls(width, depth, size, classes, fused)
 
     def blocks(self) -> list[BlockShape]:
         """Every block, in order."""
@@ -260,7 +260,10 @@ class EfficientNetEncoder(nn.Module):
 
     def forward(self, media: Sequence[Tensor], trace: Trace = SILENT) -> Features:
         """Prepared pictures to `(P, rows * cols, 1280)`."""
-        return encode_grouped(media, lambda pixels_PCHW: self.spatial(pixels_PCHW, trace).flatten(2).transpose(1, 2))
+        return encode_grouped(media, self._row_by_row, trace)
+
+    def _row_by_row(self, pixels_PCHW: Tensor, trace: Trace) -> Tensor:
+        return self.spatial(pixels_PCHW, trace).flatten(2).transpose(1, 2)
 
     def classify(self, media: Sequence[Tensor]) -> Tensor:
         """Prepared pictures to logits `(P, 1000)` over ImageNet's classes.
