@@ -10,7 +10,7 @@ TORCH  := $(if $(strip $(UV_FIND_LINKS)),,--torch-backend=cpu)
 INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo test test-all lint format bench nano lock clean
+.PHONY: demo test test-all lint format bench nano lock clean readme
 
 demo: $(VENV)/.run
 	$(BIN)/sensorium demo
@@ -62,3 +62,6 @@ lock: $(VENV)/bin/uv
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info
+
+readme: $(VENV)/.dev
+	$(BIN)/python -m tests.contracts.readme

@@ -51,12 +51,14 @@ class Reader:
     Args:
         encoders, connectors: by modality; a modality without an encoder is one that the model cannot take in.
         listen: speech recognition, if the model has it.
+        spliced: features take positions in the row; otherwise (cross-attention) a medium takes one, from which it is seen.
         limits, access: of the media connector.
     """
 
     encoders: Mapping[Modality, Encoder]
     connectors: Mapping[Modality, Connector]
     listen: Listen | None = None
+    spliced: bool = True
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
@@ -163,8 +165,11 @@ class Reader:
         if encoder is None:
             known = ", ".join(self.encoders) or "text only"
             raise _cannot(name, f"an encoder for {modality}", f"It takes {known}; choose another model with --model")
-        grid = self.connectors[modality].grid
-        return [piece._replace(grid=grid(piece.grid)) for piece in encoder.prepare(decoded)]
+        connected = self.connectors[modality].grid
+        return [
+            piece._replace(grid=connected(piece.grid) if self.spliced else (1,) * len(piece.grid))
+            for piece in encoder.prepare(decoded)
+        ]
 
     def _hears(self) -> bool:
         return self.policy.words_in_sound and self.listen is not None
