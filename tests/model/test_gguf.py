@@ -73,7 +73,9 @@ def permute(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def write(path: Path, kind: str, net: Any, pre: str = "smollm", quantise: Mapping[str, gguf.GGMLQuantizationType] | None = None) -> Path:
+def write(
+    path: Path, kind: str, net: Any, pre: str = "smollm", quantise: Mapping[str, gguf.GGMLQuantizationType] | None = None
+) -> Path:
     """The reference as llama.cpp's converter would write it."""
     config = net.config
     writer = gguf.GGUFWriter(path, kind)
@@ -109,7 +111,9 @@ def write(path: Path, kind: str, net: Any, pre: str = "smollm", quantise: Mappin
             stem, _, leaf = rest.rpartition(".")
             theirs = f"blk.{layer}.{names[stem]}.{leaf}"
         else:
-            theirs = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}[name[: -len(".weight")]] + ".weight"
+            theirs = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}[
+                name[: -len(".weight")]
+            ] + ".weight"
         form = (quantise or {}).get(theirs)
         if form is None:
             writer.add_tensor(theirs, np.ascontiguousarray(array))
@@ -153,7 +157,10 @@ def test_quantised_tensors_stand_for_what_ggml_says(tmp_path: Path) -> None:
     _, net = reference("llama")
     forms = {"blk.0.ffn_up.weight": gguf.GGMLQuantizationType.Q4_1, "token_embd.weight": gguf.GGMLQuantizationType.Q8_0}
     read = read_gguf(write(tmp_path / "m.gguf", "llama", net, quantise=forms))
-    for theirs, ours in (("blk.0.ffn_up.weight", "model.layers.0.mlp.up_proj.weight"), ("token_embd.weight", "model.embed_tokens.weight")):
+    for theirs, ours in (
+        ("blk.0.ffn_up.weight", "model.layers.0.mlp.up_proj.weight"),
+        ("token_embd.weight", "model.embed_tokens.weight"),
+    ):
         plain = net.state_dict()[ours]
         stands_for = gguf.quants.dequantize(gguf.quants.quantize(plain.numpy(), forms[theirs]), forms[theirs])
         assert read.tensors[ours].dtype == torch.float32

@@ -58,7 +58,9 @@ def test_tied_tensors_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
 
 def test_half_precision_on_disk_becomes_the_type_of_the_model() -> None:
     net = Net()
-    assign(net, {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in own_tensors(net).items()}, "net")
+    assign(
+        net, {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in own_tensors(net).items()}, "net"
+    )
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
 
@@ -146,13 +148,18 @@ def test_an_index_that_its_shards_belie_is_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path)
 
 
+def _interrupted(folder: Path) -> None:
+    with replacing(folder) as fresh:
+        (fresh / "a").write_text("half of the new")
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_replacement_leaves_the_old_folder_whole(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with replacing(folder) as fresh:
         (fresh / "a").write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(folder) as fresh:
-        (fresh / "a").write_text("half of the new")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(folder)
     assert (folder / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     with replacing(folder) as fresh:

@@ -142,7 +142,7 @@ class _Facts:
 
 
 def _name(facts: _Facts, name: str) -> str:
-    stem, dot, leaf = name.rpartition(".")
+    stem, _, leaf = name.rpartition(".")
     if stem in _TOP:
         return f"{_TOP[stem]}.{leaf}"
     block = re.fullmatch(r"blk\.(\d+)\.(\w+)", stem)
@@ -218,7 +218,9 @@ def _tokenizer(facts: _Facts) -> Tokenizer:
     model, pre = facts.get("tokenizer.ggml.model"), facts.fields.get("tokenizer.ggml.pre", "default")
     if model != "gpt2":
         raise CheckpointError(
-            facts.path, f"has a vocabulary of kind {model!r}", "Only byte-level BPE ('gpt2') is read; convert the safetensors folder"
+            facts.path,
+            f"has a vocabulary of kind {model!r}",
+            "Only byte-level BPE ('gpt2') is read; convert the safetensors folder",
         )
     if pre not in _PRE_TOKENIZERS:
         raise CheckpointError(

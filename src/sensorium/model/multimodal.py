@@ -16,6 +16,7 @@ from sensorium.fusion.splice import splice
 from sensorium.language.cache import KVCache
 from sensorium.language.decoder import Decoder
 from sensorium.model.dual import DualEncoder
+from sensorium.model.config import Blueprint
 from sensorium.model.reading import Reader
 from sensorium.model.transcribe import SpeechModel
 from sensorium.nn.lora import Switch
@@ -67,6 +68,7 @@ class MultimodalLM(nn.Module):
         speech: SpeechModel | None = None,
     ) -> None:
         super().__init__()
+        self.blueprint: Blueprint | None = None  # what it was built from; a checkpoint keeps it
         assert encoders.keys() == connectors.keys(), "every encoder needs a connector"
         self.decoder = decoder
         self.encoders = nn.ModuleDict({str(modality): encoder for modality, encoder in encoders.items()})

@@ -42,11 +42,11 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int 
         shards[-1][name] = tensor.detach().contiguous()
         room -= size
     if len(shards) == 1:
-        save_file(shards[0], folder / WEIGHTS, metadata={"format": "pt"})
+        _save(shards[0], folder / WEIGHTS)
         return
     files = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
     for file, shard in zip(files, shards, strict=True):
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        _save(shard, folder / file)
     index = {
         "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
         "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard},
@@ -70,13 +70,17 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in sorted(set(weight_map.values())):
         if Path(file).name != file or not file.endswith(".safetensors"):
-            raise CheckpointError(str(folder / INDEX), f"names the shard {file!r}", "A shard is a safetensors file in the same folder")
+            raise CheckpointError(
+                str(folder / INDEX), f"names the shard {file!r}", "A shard is a safetensors file in the same folder"
+            )
         shard = read_file(folder / file)
         promised = {name for name, place in weight_map.items() if place == file}
         if shard.keys() != promised:
             odd = sorted(shard.keys() ^ promised)
             raise CheckpointError(
-                str(folder / file), f"and the index disagree on {len(odd)} tensors, first {odd[0]!r}", "Copy the whole folder again"
+                str(folder / file),
+                f"and the index disagree on {len(odd)} tensors, first {odd[0]!r}",
+                "Copy the whole folder again",
             )
         tensors |= shard
     return tensors
@@ -103,7 +107,7 @@ def assign(model: torch.nn.Module, tensors: Mapping[str, Tensor], thing: str) ->
     """Put tensors in the place of a model's parameters and buffers, without a copy; names and shapes must agree exactly.
 
     Tied parameters are one tensor under the first of their names. Each tensor takes its parameter's type (float16 on disk
-    may be float32 in the model), copied only where that differs.
+    may be float32 in the model) and memory layout, copied only where these differ.
 
     Raises:
         CheckpointError: missing, unexpected or wrongly shaped tensors, by name; nothing is then assigned.
@@ -112,7 +116,9 @@ def assign(model: torch.nn.Module, tensors: Mapping[str, Tensor], thing: str) ->
     firsts = {name: slot for slot in slots for name in slot[:1]}
     missing, unexpected = firsts.keys() - tensors.keys(), tensors.keys() - firsts.keys()
     if missing or unexpected:
-        raise CheckpointError(thing, _disagreement(missing, unexpected), "Every tensor must have its place and every place its tensor")
+        raise CheckpointError(
+            thing, _disagreement(missing, unexpected), "Every tensor must have its place and every place its tensor"
+        )
     values = {name: _value(model, name) for name in firsts}
     wrong = [
         f"{name!r} is {tuple(tensors[name].shape)} and must be {tuple(value.shape)}"
@@ -120,10 +126,14 @@ def assign(model: torch.nn.Module, tensors: Mapping[str, Tensor], thing: str) ->
         if tensors[name].shape != value.shape
     ]
     if wrong:
-        raise CheckpointError(thing, f"has {len(wrong)} tensors of the wrong shape: {'; '.join(wrong[:5])}", "Check its config.json")
+        raise CheckpointError(
+            thing, f"has {len(wrong)} tensors of the wrong shape: {'; '.join(wrong[:5])}", "Check its config.json"
+        )
     for name, slot in firsts.items():
         old = values[name]
         new = tensors[name].to(old.dtype)
+        if new.stride() != old.stride():
+            new = torch.empty_like(old).copy_(new)
         value = torch.nn.Parameter(new, old.requires_grad) if isinstance(old, torch.nn.Parameter) else new
         for alias in slot:
             owner, _, leaf = alias.rpartition(".")
@@ -183,6 +193,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """As people read it: two spaces, UTF-8."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes for the owner alone
 
 
 def _slots(model: torch.nn.Module) -> list[tuple[str, ...]]:

