@@ -24,6 +24,12 @@ def attend(
         causal: query l sees keys 0..l (without bias, L = S).
         scale: 1/sqrt(H) when None.
     """
+    if q_BNLH.dtype == torch.bfloat16 and q_BNLH.device.type == "cpu" and q_BNLH.requires_grad:
+        # torch's fused backward is three times slower than plain products here
+        if causal:
+            order_1L = torch.arange(q_BNLH.shape[2])[None]
+            bias_BNLS = bias_of(visible(order_1L, k_BKSH.shape[2]), q_BNLH.dtype)
+        return attend_openly(q_BNLH, k_BKSH, v_BKSH, bias_BNLS=bias_BNLS, scale=scale)[0]
     return F.scaled_dot_product_attention(
         q_BNLH,
         k_BKSH,
@@ -49,15 +55,18 @@ def attend_openly(
     Args:
         softcap: scores are squeezed to +-softcap by a tanh before the bias (Gemma 2).
     """
-    groups = q_BNLH.shape[1] // k_BKSH.shape[1]
-    k_BNSH, v_BNSH = (x.repeat_interleave(groups, dim=1) for x in (k_BKSH, v_BKSH))
-    scores_BNLS = q_BNLH @ k_BNSH.transpose(2, 3) * (q_BNLH.shape[-1] ** -0.5 if scale is None else scale)
+    rows, heads, count, _ = q_BNLH.shape
+    shared, keys = k_BKSH.shape[1:3]
+    q_BKGH = q_BNLH.reshape(rows, shared, -1, q_BNLH.shape[3])  # the N/K heads of one key head, and their queries
+    scores_BKGS = (q_BKGH * (q_BNLH.shape[3] ** -0.5 if scale is None else scale)) @ k_BKSH.transpose(2, 3)
+    scores_BNLS = scores_BKGS.view(rows, heads, count, keys)
     if softcap is not None:
         scores_BNLS = (scores_BNLS / softcap).tanh() * softcap
     if bias_BNLS is not None:
         scores_BNLS = scores_BNLS + bias_BNLS
-    weights_BNLS = scores_BNLS.float().softmax(-1).to(q_BNLH.dtype)
-    return weights_BNLS @ v_BNSH, weights_BNLS
+    weights_BNLS = scores_BNLS.softmax(-1)
+    out_BKGH = weights_BNLS.view(scores_BKGS.shape) @ v_BKSH
+    return out_BKGH.view(q_BNLH.shape), weights_BNLS
 
 
 def visible(positions_BL: Tensor, keys: int, window: int | None = None) -> Tensor:

@@ -22,7 +22,7 @@ class LoraConfig:
 
     Args:
         r: rank. alpha: the update is scaled by alpha / r, or by alpha / sqrt(r) with `rslora` (Kalajdzievski 2023).
-        dropout: on the adapter's input, in training.
+        dropout: on the adapter's rank activations, in training (PEFT drops its input: many more random numbers).
         targets: last names of the linear layers, or longer endings of their paths, as PEFT matches them.
         dora: learn the length of each output row apart from its direction.
     """
@@ -73,7 +73,7 @@ class LoraLinear(nn.Module):
 
     `lora_A` `(R, in)` starts random, `lora_B` `(out, R)` zero, both fp32 by default whatever the base's dtype; the product is
     made in the dtype of x. With DoRA the whole row is rescaled to the length `lora_magnitude`; its norm carries no gradient
-    (the paper's section 4.3), and dropout touches the update only.
+    (the paper's section 4.3).
 
     Args:
         base: `nn.Linear`, or a layer like it (`in_features`, `out_features`; DoRA and merging need its `weight`). Frozen.
@@ -113,8 +113,9 @@ class LoraLinear(nn.Module):
             return base_BLE
         if rows_B is False:
             return base_BLE
-        dropped_BLD = F.dropout(x_BLD, self.config.dropout, self.training) if self.config.dropout else x_BLD
-        small_BLR = F.linear(dropped_BLD, self.lora_A.to(x_BLD.dtype))
+        small_BLR = F.linear(x_BLD, self.lora_A.to(x_BLD.dtype))
+        if self.config.dropout:
+            small_BLR = F.dropout(small_BLR, self.config.dropout, self.training)
         if isinstance(rows_B, Tensor):
             on_B11 = rows_B.view(-1, *(1,) * (x_BLD.dim() - 1))
             small_BLR = small_BLR * on_B11
