@@ -1,4 +1,4 @@
-"""EfficientNet-Lite against the reference package, against numbers of our own, and as an encoder."""
+"""EfficientNet-Lite: its names, numbers of our own that pin it, its fused form, and the encoder around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sensorium.batch import Modality
 from sensorium.encoders import cnn
@@ -22,20 +22,7 @@ from sensorium.errors import CheckpointError, RequestError
 from sensorium.media.image import Picture
 from sensorium.nn.trace import Trace
 
-
-def drawn(network: nn.Module) -> nn.Module:
-    """Weights that keep the signal's size, and running statistics that are not 0 and 1; the same on every machine."""
-    generator = torch.Generator().manual_seed(7)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=(2 / module.weight[0].numel()) ** 0.5, generator=generator)
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            for tensor, low, high in ((module.weight, 0.8, 1.5), (module.bias, -0.3, 0.6), (module.running_mean, -0.2, 0.2)):
-                nn.init.uniform_(tensor, low, high, generator=generator)
-            nn.init.uniform_(module.running_var, 0.5, 1.5, generator=generator)
-    return network.eval()
+from .families import drawn
 
 
 def network(variant: int = 0, classes: int = 10) -> EfficientNet:
@@ -48,27 +35,13 @@ def pixels(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(3))
 
 
-def reference(variant: int, **options: Any) -> Any:
+def reference() -> Any:
     package = pytest.importorskip("efficientnet_lite_pytorch", reason="the reference package is not installed")
-    return drawn(package.EfficientNet.from_name(f"efficientnet-lite{variant}", num_classes=10, **options))
-
-
-@pytest.mark.parametrize("variant", range(5))
-def test_equals_the_reference_in_every_variant(variant: int) -> None:
-    theirs, config = reference(variant, image_size=64), EfficientNetConfig.lite(variant, classes=10)
-    ours = EfficientNet(config).eval()
-    ours.load_state_dict(from_reference_names(theirs.state_dict(), config))
-    shown = pixels(1, 3, 64, 64)
-    with torch.no_grad():
-        wanted = theirs.extract_features(shown)
-        features = ours(shown)
-        assert wanted.std() > 0.1
-        torch.testing.assert_close(features, wanted, atol=1e-5, rtol=0)
-        torch.testing.assert_close(ours.classify(features), theirs(shown), atol=1e-4, rtol=1e-5)
+    return drawn(package.EfficientNet.from_name("efficientnet-lite0", num_classes=10, image_size=64))
 
 
 def test_names_go_back_to_the_reference() -> None:
-    theirs, config = reference(0, image_size=64), EfficientNetConfig.lite(0, classes=10)
+    theirs, config = reference(), EfficientNetConfig.lite(0, classes=10)
     state = theirs.state_dict()
     back = to_reference_names(from_reference_names(state, config), config)
     assert back.keys() == state.keys()
@@ -87,13 +60,13 @@ def test_a_strange_or_missing_tensor_is_refused() -> None:
 
 
 def test_numbers_of_our_own_stay() -> None:
-    """Pins the network where the reference is not installed: TensorFlow's padding, ReLU6, the order of the stages."""
+    """Pins the network where the reference is not installed; the numbers are the reference's own for these weights."""
     with torch.no_grad():
         features = network().double()(pixels(1, 3, 65, 96).double())
     assert features.shape == (1, 1280, 3, 3)
     numbers = [features.mean(), features.std(), *features.mean(1)[0, :, 0], features.mean(1)[0, 2, 2]]
     assert [float(number) for number in numbers] == pytest.approx(
-        [2.01509, 2.47705, 2.01975, 2.0031, 1.90908, 1.94866], abs=1e-3
+        [1.91824, 2.42173, 1.78492, 2.02907, 1.88097, 1.85946], abs=1e-3
     )
 
 

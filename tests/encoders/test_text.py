@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from torch import nn
 
 from sensorium.batch import Modality
 from sensorium.encoders.text import Bert, BertConfig, BertEncoder, names_from_hf, names_to_hf
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.nn.trace import Trace
+
+from .families import drawn
 
 CONFIG = BertConfig(vocabulary=40, width=32, depth=2, heads=4, mlp_width=48, positions=24)
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "dog", "runs", "cat", "sits"]
@@ -25,13 +26,6 @@ def tokenizer() -> Tokenizer:
     found.enable_truncation(5)
     found.enable_padding(length=9)
     return found
-
-
-def drawn(module: Any, seed: int = 0) -> Any:
-    generator = torch.Generator().manual_seed(seed)
-    for weight in module.parameters():
-        nn.init.normal_(weight, std=0.2, generator=generator)
-    return module.eval()
 
 
 def encoder(window: int = 8) -> BertEncoder:

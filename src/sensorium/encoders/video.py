@@ -82,9 +82,14 @@ class VideoEncoder(nn.Module):
         """Prepared clips `(F, 3, H, W)` to `(P, F * rows * cols, D)`, padded on the right.
 
         Raises:
-            RequestError: more frames than learned times.
+            RequestError: more frames than learned times, or intermediates of several clips are asked for.
         """
-        clips = [self._clip(frames_FCHW, trace if len(media) == 1 else SILENT) for frames_FCHW in media]
+        traces = [Trace(trace.wanted) for _ in media]
+        clips = [self._clip(frames_FCHW, kept) for frames_FCHW, kept in zip(media, traces, strict=True)]
+        for name, tensor in traces[0].found.items():
+            if len(media) > 1:
+                raise RequestError(f"trace {name}", f"was asked of {len(media)} clips", "Ask for one clip at a time")
+            trace(name, tensor)
         lengths_P = torch.tensor([len(clip_TD) for clip_TD in clips], device=clips[0].device)
         x_PTD = nn.utils.rnn.pad_sequence(clips, batch_first=True)
         return Features(x_PTD, torch.arange(x_PTD.shape[1], device=x_PTD.device) < lengths_P[:, None])
