@@ -95,7 +95,7 @@ def _pictures() -> Iterator[Damaged]:
     yield Damaged("65535 x 65535.gif", gif[:6] + b"\xff\xff\xff\xff" + gif[10:])
     at = gif.index(b",", 13)
     yield Damaged("frame far outside.gif", gif[:at] + b",\xff\xff\xff\xff\xff\x00\xff\x00" + gif[at + 9 :])
-    yield Damaged("5000 frames.gif", moving("GIF", 60) [:-1] + moving("GIF", 60)[13:-1] * 80 + b";")
+    yield Damaged("5000 frames.gif", moving("GIF", 60)[:-1] + moving("GIF", 60)[13:-1] * 80 + b";")
     yield Damaged("endless block.gif", gif[:-1] + b"!\xfe" + b"\xff" * 20_000)
     yield Damaged("65535 x 65535.jpg", _jpeg_sized(files["plain.jpg"], 65535, 65535))
     yield Damaged("0 x 0.jpg", _jpeg_sized(files["plain.jpg"], 0, 0))
@@ -119,7 +119,14 @@ def _tiffs(plain: bytes) -> Iterator[Damaged]:
     end = at + 2 + 12 * count
     yield Damaged("circle of pages.tiff", plain[:end] + struct.pack("<I", at) + plain[end + 4 :])
     yield Damaged("65535 tags.tiff", plain[:at] + b"\xff\xff" + plain[at + 2 :])
-    for tag, name in ((256, "width"), (257, "height"), (258, "bits"), (273, "strip places"), (277, "samples"), (279, "strip sizes")):
+    for tag, name in (
+        (256, "width"),
+        (257, "height"),
+        (258, "bits"),
+        (273, "strip places"),
+        (277, "samples"),
+        (279, "strip sizes"),
+    ):
         for entry in range(at + 2, end, 12):
             if struct.unpack_from("<H", plain, entry)[0] == tag:
                 yield Damaged(f"{name} of 4 billion.tiff", plain[: entry + 8] + b"\xff\xff\xff\xff" + plain[entry + 12 :])
@@ -147,7 +154,15 @@ def _sounds() -> Iterator[Damaged]:
     yield Damaged("data of 4 GB.wav", wav[:at] + b"\xff\xff\xff\xff" + wav[at + 4 :])
     yield Damaged("data of 2 GB.wav", wav[:at] + b"\xff\xff\xff\x7f" + wav[at + 4 :])
     yield Damaged("no data.wav", wav[:at] + bytes(4))
-    for channels, rate, bits in ((65535, 16000, 16), (0, 16000, 16), (1, 0, 16), (1, 2**32 - 1, 16), (1, 1, 16), (1, 16000, 0), (1, 16000, 65535)):
+    for channels, rate, bits in (
+        (65535, 16000, 16),
+        (0, 16000, 16),
+        (1, 0, 16),
+        (1, 2**32 - 1, 16),
+        (1, 1, 16),
+        (1, 16000, 0),
+        (1, 16000, 65535),
+    ):
         block = max(channels * bits // 8, 1) & 0xFFFF
         form = struct.pack("<HHIIHH", 1, channels, rate, rate * block & 0xFFFFFFFF, block, bits)
         yield Damaged(f"{channels} channels, {rate} Hz, {bits} bits.wav", wav[:20] + form + wav[36:])
@@ -220,7 +235,10 @@ def _documents() -> Iterator[Damaged]:
     yield Damaged("startxref far away.pdf", whole.replace(b"startxref\n", b"startxref\n9999999"))
     yield Damaged("previous xref is itself.pdf", whole.replace(b"/Root 1 0 R", b"/Root 1 0 R /Prev " + whole.split()[-2]))
     yield Damaged("pages within themselves.pdf", pdf_of([catalog, "<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 4 >>"]))
-    ring = ["<< /Type /Pages /Kids [3 0 R] /Count 9 /Parent 3 0 R >>", "<< /Type /Pages /Kids [2 0 R] /Count 9 /Parent 2 0 R >>"]
+    ring = [
+        "<< /Type /Pages /Kids [3 0 R] /Count 9 /Parent 3 0 R >>",
+        "<< /Type /Pages /Kids [2 0 R] /Count 9 /Parent 2 0 R >>",
+    ]
     yield Damaged("pages in a ring.pdf", pdf_of([catalog, *ring]))
     for count in ("1000000000", "-1", "99999999999999", "0"):
         yield Damaged(f"count of {count}.pdf", whole.replace(b"/Count 2", f"/Count {count}".encode()))

@@ -58,7 +58,13 @@ def encoded(form: str, codec: str, seconds: float = 0.5, rate: int = 44_100) -> 
 
 
 def filmed(
-    form: str, codec: str, sound: str = "", count: int = 20, fps: int = 10, rotation: int = 0, options: dict[str, str] | None = None
+    form: str,
+    codec: str,
+    sound: str = "",
+    count: int = 20,
+    fps: int = 10,
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """A video whose frame k is the grey 10 k, with a tone as its sound where `sound` names a codec."""
     file = io.BytesIO()

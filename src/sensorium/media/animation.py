@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -89,6 +90,16 @@ def _png(data: bytes) -> Animation:
         elif kind == b"IDAT" and not durations:
             skip = 1
     return Animation(tuple(durations), width, height, skip if durations else 0)
+
+
+def broken_chunk(data: bytes) -> int | None:
+    """Where the first chunk of a PNG's pixels begins whose checksum is wrong; Pillow would show its noise."""
+    view = memoryview(data)
+    for kind, at, size in _chunks(data, 8, ">I", size_first=True):
+        promised = _unpack(">I", data, at + size)
+        if kind in (b"IDAT", b"fdAT") and promised is not None and zlib.crc32(view[at - 4 : at + size]) != promised[0]:
+            return at - 8
+    return None
 
 
 def _webp(data: bytes) -> Animation:

@@ -32,7 +32,7 @@ def to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     image = _to_srgb(image, notes)
     if mode in _WITH_ALPHA or "transparency" in image.info:
         return _on_white(image, notes)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_deep(image: Image.Image) -> bool:

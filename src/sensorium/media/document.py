@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
-import numpy as np
-import pypdfium2 as pdfium
-import pypdfium2.raw as raw
 import torch
 
-from sensorium.errors import LimitError, MediaError, RequestError
+from sensorium.errors import DependencyError, LimitError, MediaError, RequestError
 from sensorium.media.image import Picture
 from sensorium.media.source import Access, Blob, Limits, load
 from sensorium.parts import Reading, Source
-
-PDFIUM_ERRORS = (pdfium.PdfiumError, OSError, ValueError, TypeError, RuntimeError, MemoryError, ctypes.ArgumentError)
-"""What pypdfium2 raises on damaged files."""
-
-_PDFIUM = threading.Lock()
-_HYPHENS = {0x02: "-", 0xFFFE: "-"}
-_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +36,7 @@ class Page:
 
 
 class Pages:
-    """The chosen pages of a document, rendered one at a time each time they are iterated; no file stays open in between.
+    """The chosen pages of a document, rendered one at a time each time they are iterated; nothing stays open in between.
 
     Attributes:
         total: pages the document holds. numbers: the chosen ones, from 1. name, notes: of the document.
@@ -55,38 +50,33 @@ class Pages:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Page]:
-        with _opened(self._blob) as document:
+        with _reader(self._blob, self._limits) as (_, reader):
             for number in self.numbers:
-                yield self._page(document, number)
+                yield self._page(reader, number)
 
-    def _page(self, document: pdfium.PdfDocument, number: int) -> Page:
+    def _page(self, reader: _Reader, number: int) -> Page:
         name = f"{self.name}, page {number}"
-        try:
-            with _PDFIUM:
-                page = document[number - 1]
-                try:
-                    picture = self._render(page, name)
-                    return Page(number, picture, _lines(page, name))
-                finally:
-                    page.close()
-        except PDFIUM_ERRORS as error:
-            raise self._blob.damaged(f"page {number} of a PDF", error) from error
+        answer = reader.ask(name, [number, self._dpi, self._limits.pixels])
+        if "error" in answer:
+            raise self._blob.damaged(f"page {number} of a PDF", answer["error"])
+        if "points" in answer:
+            raise self._too_large(name, answer)
+        if "characters" in answer:
+            problem = f"has {answer['characters']:,} characters, over the limit for one page"
+            raise LimitError(name, problem, "Choose other pages; this one is not meant for reading")
+        width, height = answer["width"], answer["height"]
+        pixels_HWC = torch.frombuffer(bytearray(reader.read(name, 3 * width * height)), dtype=torch.uint8).view(
+            height, width, 3
+        )
+        picture = Picture(pixels_HWC.permute(2, 0, 1).contiguous(), name, width, height)
+        return Page(number, picture, tuple(Reading(text, tuple(box)) for text, *box in answer["lines"]))
 
-    def _render(self, page: pdfium.PdfPage, name: str) -> Picture:
-        scale = self._dpi / 72
-        points = page.get_size()
-        width, height = (max(round(side * scale), 1) for side in points)
-        if width * height > self._limits.pixels:
-            fitting = int(72 * (self._limits.pixels / (points[0] * points[1])) ** 0.5)
-            problem = f"has {width} x {height} pixels at {self._dpi:g} dpi, over the limit of {self._limits.pixels:,}"
-            raise LimitError(name, problem, f"Render it at {max(fitting, 1)} dpi or less, or raise Limits.pixels")
-        bitmap = page.render(scale=scale, rev_byteorder=True)
-        array = bitmap.to_numpy()
-        grey = array.ndim == 2 or array.shape[2] == 1
-        array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2) if grey else array[:, :, :3]
-        pixels_CHW = torch.from_numpy(np.array(array)).permute(2, 0, 1).contiguous()
-        bitmap.close()
-        return Picture(pixels_CHW, name, pixels_CHW.shape[2], pixels_CHW.shape[1])
+    def _too_large(self, name: str, answer: dict[str, Any]) -> LimitError:
+        wide, high = answer["points"]
+        fitting = int(72 * (self._limits.pixels / (wide * high)) ** 0.5)
+        size = f"{answer['width']} x {answer['height']} pixels"
+        problem = f"has {size} at {self._dpi:g} dpi, over the limit of {self._limits.pixels:,}"
+        return LimitError(name, problem, f"Render it at {max(fitting, 1)} dpi or less, or raise Limits.pixels")
 
 
 def decode(
@@ -100,8 +90,9 @@ def decode(
     """Open pages `first` to `last` (from 1, both included; None is the last) of a PDF; iterate the result to render them.
 
     Raises:
-        MediaError: not a PDF, encrypted, damaged, or without such pages. LimitError: too many pages, or a page too large at
-            this `dpi` (while iterating). RequestError: pages or dpi out of range. AccessError: see `source.load`.
+        MediaError: not a PDF, encrypted, damaged, or without such pages. LimitError: too many pages; while iterating, a page
+            too large at this `dpi` or too slow. RequestError: pages or dpi out of range. AccessError: see `source.load`.
+        DependencyError: pypdfium2 is not installed.
     """
     limits = limits or Limits()
     if first < 1 or (last is not None and last < first):
@@ -111,8 +102,8 @@ def decode(
     blob = load(source, limits, access)
     if blob.media_type != "application/pdf":
         raise MediaError(blob.name, f"is {blob.media_type}, not a PDF", "Save the document as PDF")
-    with _opened(blob) as document:
-        total = len(document)
+    with _reader(blob, limits) as (total, _):
+        pass
     if first > total or (last or 1) > total:
         wanted = f"page {first}" if first > total else f"pages {first} to {last}"
         raise MediaError(blob.name, f"has {total} pages, and {wanted} was asked for", f"Choose pages from 1 to {total}")
@@ -124,68 +115,91 @@ def decode(
     return Pages(blob, total, numbers, dpi, limits)
 
 
+class _Reader:
+    """The other end of `media.pdfium`; every wait ends at the time limit."""
+
+    def __init__(self, blob: Blob, limits: Limits) -> None:
+        if find_spec("pypdfium2") is None:
+            raise DependencyError("reading PDF", "needs pypdfium2", "pip install 'sensorium[media]'")
+        self._blob, self._limits, self._late = blob, limits, False
+        command = [sys.executable, "-P", "-m", "sensorium.media.pdfium"]
+        places = os.pathsep.join(place for place in sys.path if place)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": places},
+        )
+
+    def open(self) -> dict[str, Any]:
+        """Send the file; what the reader says of it."""
+        return self._exchange(self._blob.name, f"{self._blob.size}\n".encode() + self._blob.data)
+
+    def ask(self, name: str, request: list[float]) -> dict[str, Any]:
+        """One request, one answer."""
+        return self._exchange(name, json.dumps(request).encode() + b"\n")
+
+    def read(self, name: str, size: int) -> bytes:
+        """The bytes that follow an answer."""
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(size)
+        if len(data) < size:
+            raise self._gone(name)
+        return data
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except OSError:
+                continue
+        self._process.wait()
+
+    def _exchange(self, name: str, message: bytes) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        timer = threading.Timer(self._limits.timeout, self._stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._process.stdin.write(message)
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError as error:
+            raise self._gone(name) from error
+        finally:
+            timer.cancel()
+        if not line.endswith(b"\n"):
+            raise self._gone(name)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _stop(self) -> None:
+        self._late = True
+        self._process.kill()
+
+    def _gone(self, name: str) -> MediaError:
+        if self._late:
+            problem = f"takes over {self._limits.timeout:g} s to read, the limit"
+            return LimitError(name, problem, "Choose other pages, or raise Limits.timeout")
+        return self._blob.damaged("a PDF", f"the reader ended with code {self._process.wait()}")
+
+
 @contextmanager
-def _opened(blob: Blob) -> Iterator[pdfium.PdfDocument]:
+def _reader(blob: Blob, limits: Limits) -> Iterator[tuple[int, _Reader]]:
+    reader = _Reader(blob, limits)
     try:
-        with _PDFIUM:
-            document = pdfium.PdfDocument(blob.data)
-            total = len(document)
-    except pdfium.PdfiumError as error:
-        if getattr(error, "err_code", None) in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
-            raise MediaError(blob.name, "is encrypted", "Save a copy without the password first") from error
-        raise blob.damaged("a PDF", error) from error
-    except PDFIUM_ERRORS as error:
-        raise blob.damaged("a PDF", error) from error
-    try:
-        if total < 1:
+        answer = reader.open()
+        if answer.get("encrypted"):
+            raise MediaError(blob.name, "is encrypted", "Save a copy without the password first")
+        if "error" in answer:
+            raise blob.damaged("a PDF", answer["error"])
+        if answer["total"] < 1:
             raise blob.damaged("a PDF", "it has no pages")
-        yield document
+        yield answer["total"], reader
     finally:
-        with _PDFIUM:
-            document.close()
-
-
-def _lines(page: pdfium.PdfPage, name: str) -> tuple[Reading, ...]:
-    text = page.get_textpage()
-    try:
-        count = text.count_chars()
-        if count > _CHARACTERS:
-            problem = f"has {count:,} characters, over the limit of {_CHARACTERS:,}"
-            raise LimitError(name, problem, "Choose other pages; this one is not meant for reading")
-        codes = [raw.FPDFText_GetUnicode(text, index) for index in range(count)]
-        found = [_reading(page, text, codes, span) for span in _spans(codes)]
-    finally:
-        text.close()
-    return tuple(reading for reading in found if reading.text)
-
-
-def _spans(codes: list[int]) -> Iterator[tuple[int, int]]:
-    begin = 0
-    for index, code in enumerate([*codes, 10]):
-        if code in (10, 13):
-            if index > begin:
-                yield begin, index
-            begin = index + 1
-
-
-def _reading(page: pdfium.PdfPage, text: pdfium.PdfTextPage, codes: list[int], span: tuple[int, int]) -> Reading:
-    words = _decoded(codes[span[0] : span[1]])
-    boxes = [text.get_rect(index) for index in range(text.count_rects(span[0], span[1] - span[0]))]
-    if not words or not boxes:
-        return Reading(words, (0.0, 0.0, 1.0, 1.0))
-    left, low, right, high = (pick(side) for pick, side in zip((min, min, max, max), zip(*boxes, strict=True), strict=True))
-    corners = [_on_picture(page, x, y) for x in (left, right) for y in (low, high)]
-    ys, xs = [y for y, _ in corners], [x for _, x in corners]
-    return Reading(words, (min(ys), min(xs), max(ys), max(xs)))
-
-
-def _decoded(codes: list[int]) -> str:
-    text = "".join(_HYPHENS.get(code, chr(code)) for code in codes if 0 < code < 0x110000)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
-
-
-def _on_picture(page: pdfium.PdfPage, x: float, y: float) -> tuple[float, float]:
-    size = 1_000_000
-    column, row = ctypes.c_int(), ctypes.c_int()
-    raw.FPDF_PageToDevice(page, 0, 0, size, size, 0, x, y, column, row)
-    return min(max(row.value / size, 0.0), 1.0), min(max(column.value / size, 0.0), 1.0)
+        reader.close()

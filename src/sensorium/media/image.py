@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
 from sensorium.errors import LimitError, MediaError
-from sensorium.media.animation import Animation, animation
+from sensorium.media.animation import Animation, animation, broken_chunk
 from sensorium.media.colour import to_rgb
 from sensorium.media.source import Access, Blob, Limits, load
 from sensorium.parts import Source
@@ -144,6 +144,8 @@ def open_picture(blob: Blob, limits: Limits, stream: object) -> ImageFile:
     limits.check_pixels(blob.name, *file.size)
     if blob.media_type == "image/jpeg":
         _check_scans(blob, file, limits)
+    if blob.media_type == "image/png" and (at := broken_chunk(blob.data)) is not None:
+        raise blob.damaged("a picture", f"the checksum at byte {at} is wrong")
     return file
 
 
@@ -173,7 +175,7 @@ def _orientation(file: ImageFile) -> int:
 
 def to_tensor(image: Image.Image) -> Tensor:
     """A Pillow RGB picture as uint8 `(3, H, W)`."""
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
 def to_pillow(pixels_CHW: Tensor) -> Image.Image:

@@ -97,10 +97,10 @@ def _unmarked(head: bytes) -> str:
         return "image/bmp"
     if head.startswith(b"ID3"):
         return "audio/mpeg"
-    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return _frame_sync(head)
     if head.startswith(_BOMS) or _is_utf8(head):
         return "text/plain"
+    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        return _frame_sync(head)
     return "application/octet-stream"
 
 

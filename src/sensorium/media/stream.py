@@ -84,7 +84,7 @@ def open_stream(blob: Blob, kind: str, check: Callable[[], None]) -> Iterator[In
         with blob.open() as file, av.open(_Watched(file, check), format=demuxer, container_options=_PROBE) as container:
             yield container
     except AV_ERRORS as error:
-        raise blob.damaged(kind, error) from error
+        raise blob.damaged(kind, getattr(error, "strerror", None) or error) from error
 
 
 def has_picture(blob: Blob, check: Callable[[], None]) -> bool:
@@ -94,6 +94,8 @@ def has_picture(blob: Blob, check: Callable[[], None]) -> bool:
         MediaError: damaged. LimitError: from `check`.
     """
     with open_stream(blob, "video", check) as container:
+        if not container.streams.video and not container.streams.audio:
+            raise blob.damaged("sound or video", "it holds neither")
         return moving(container) is not None
 
 

@@ -19,7 +19,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTAINERS = ("video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/ogg", "audio/mp4", "audio/ogg")
+_CONTAINERS = ("video/mp4", "video/quicktime", "video/webm", "video/x-matroska", "video/ogg")
 _PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff")
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from torch import Tensor
 
 from sensorium.errors import LimitError, MediaError, RequestError
 from sensorium.media import audio
 from sensorium.media.audio import Sound, check_seconds, check_stretch
 from sensorium.media.colour import to_rgb
+from sensorium.media.film import Film, duration
 from sensorium.media.image import PILLOW_ERRORS, frames_of, open_picture, resize, to_tensor
 from sensorium.media.source import Access, Blob, Limits, load
-from sensorium.media.stream import AV_ERRORS, moving, open_stream
+from sensorium.media.stream import moving, open_stream
 from sensorium.parts import Source
 
-_JUMP = 8.0
 _LATE = 0.5
 _MEMORY = 8
 
@@ -137,118 +132,38 @@ def _film(blob: Blob, stretch: _Stretch, limits: Limits, check: Callable[[], Non
         if index is None:
             raise MediaError(blob.name, "holds no moving pictures", "Give it as a recording of sound")
         stream = container.streams.video[index]
+        if stream.codec_context is None:
+            raise MediaError(blob.name, "holds pictures in an unknown coding", "Convert it to MP4 (H.264)")
         limits.check_pixels(blob.name, stream.codec_context.width, stream.codec_context.height)
         _check_memory(blob.name, stretch.frames, stream.codec_context.width, stream.codec_context.height, limits)
         fps = float(stream.average_rate or stream.guessed_rate or 0)
-        seconds = _duration(container, stream, fps)
+        seconds = duration(container, stream, fps)
         check_seconds(blob.name, stretch.start, stretch.stop, seconds, limits)
-        film = _Film(blob, container, stream, limits, notes)
+        film = Film(blob, container, stream, limits, notes)
         times, kept = film.sample(stretch.targets(seconds))
         total = stream.frames or round(seconds * fps)
         heard = bool(container.streams.audio)
     if not kept:
         raise blob.damaged("video", "no frame of the stretch can be decoded")
     notes += _fewer(stretch, len(kept))
-    heard_sound = _sound(blob, stretch, limits, heard, notes)
-    return Clip(_stack(kept, notes), times, heard_sound, seconds, total, fps, blob.name, tuple(notes))
-
-
-def _duration(container: InputContainer, stream: VideoStream, fps: float) -> float:
-    if stream.duration and stream.time_base and stream.duration > 0:
-        return float(stream.duration * stream.time_base)
-    if container.duration and container.duration > 0:
-        return float(container.duration / av.time_base)
-    first, last = None, 0.0
-    for packet in container.demux(stream):
-        if packet.pts is not None and packet.time_base is not None:
-            time = float(packet.pts * packet.time_base)
-            first = time if first is None else min(first, time)
-            last = max(last, time)
-    container.seek(0)
-    return last - (first or 0.0) + (1 / fps if fps > 0 else 0.04)
-
-
-class _Film:
-    """The walk through one open video: decode on to a near target, jump to the key frame before a far one."""
-
-    def __init__(self, blob: Blob, container: InputContainer, stream: VideoStream, limits: Limits, notes: list[str]) -> None:
-        self._blob, self._container, self._stream, self._limits, self._notes = blob, container, stream, limits, notes
-        self._origin = (container.start_time or 0) / av.time_base
-        self._damaged = 0
-        stream.thread_type = "SLICE"
-
-    def sample(self, targets: Sequence[float]) -> tuple[tuple[float, ...], list[Tensor]]:
-        """The frame on show at each target, each frame once, with the time it came on."""
-        times: list[float] = []
-        kept: list[Tensor] = []
-        reach, jumped = 0.0, 0
-        frames = self._frames()
-        shown, coming = None, next(frames, None)
-        for target in targets:
-            if target - reach > _JUMP:
-                self._container.seek(max(int((target + self._origin) * av.time_base), 0))
-                frames, jumped = self._frames(), jumped + 1
-                shown, coming = None, next(frames, None)
-            while coming is not None and (shown is None or self._time(coming) <= target):
-                shown, coming = coming, next(frames, None)
-            if shown is None:
-                break
-            time = self._time(shown)
-            reach = max(reach, time)
-            if not times or time > times[-1]:
-                times.append(time)
-                kept.append(self._upright(shown))
-            if coming is None and target - time > _LATE:
-                self._notes.append(f"the pictures end at {time:.2f} s, before the end that the header promises")
-                break
-        if self._damaged:
-            self._notes.append(f"{self._damaged} damaged packets of video were passed over")
-        return tuple(times), kept
-
-    def _frames(self) -> Iterator[VideoFrame]:
-        decoded = 0
-        for packet in self._container.demux(self._stream):
-            try:
-                frames = packet.decode()
-            except AV_ERRORS:
-                self._damaged += 1
-                if self._damaged > 100 + decoded:
-                    raise
-                continue
-            for frame in frames:
-                if isinstance(frame, VideoFrame) and frame.time is not None:
-                    decoded += 1
-                    yield frame
-
-    def _time(self, frame: VideoFrame) -> float:
-        return float(max((frame.time or 0.0) - self._origin, 0.0))
-
-    def _upright(self, frame: VideoFrame) -> Tensor:
-        self._limits.check_pixels(self._blob.name, frame.width, frame.height)
-        if frame.is_corrupt:
-            self._notes.append(f"the frame at {self._time(frame):.2f} s is damaged")
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        width = frame.width
-        if aspect != 1 and Fraction(1, 4) < aspect < 4 and frame.width * aspect * frame.height <= self._limits.pixels:
-            width = max(round(frame.width * aspect), 1)
-        array = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
-        turns = round(frame.rotation / 90) % 4
-        return torch.from_numpy(np.rot90(array, turns).copy()).permute(2, 0, 1).contiguous()
-
-
-def _sound(blob: Blob, stretch: _Stretch, limits: Limits, heard: bool, notes: list[str]) -> Sound | None:
-    if not stretch.sound:
-        return None
-    if not heard:
+    sound = _sound(blob, stretch, limits, seconds, notes) if heard and stretch.sound else None
+    if stretch.sound and not heard:
         notes.append("the video has no sound")
-        return None
+    return Clip(_stack(kept, notes), times, sound, seconds, total, fps, blob.name, tuple(notes))
+
+
+def _sound(blob: Blob, stretch: _Stretch, limits: Limits, seconds: float, notes: list[str]) -> Sound | None:
     try:
-        return audio.decode(blob, stretch.start, stretch.stop, limits)
+        sound = audio.decode(blob, stretch.start, stretch.stop, limits)
     except LimitError:
         raise
     except MediaError as error:
         notes.append(f"its sound was not read: it {error.problem}")
         return None
+    end = seconds if stretch.stop is None else min(stretch.stop, seconds)
+    if end - sound.stop > _LATE:
+        notes.append(f"its sound ends at {sound.stop:.2f} s")
+    return sound
 
 
 def _check_memory(name: str, frames: int, width: int, height: int, limits: Limits) -> None:
@@ -259,11 +174,7 @@ def _check_memory(name: str, frames: int, width: int, height: int, limits: Limit
 
 
 def _fewer(stretch: _Stretch, count: int) -> list[str]:
-    return (
-        [f"{count} of the {stretch.frames} frames asked for were read: the stretch has no more"]
-        if count < stretch.frames
-        else []
-    )
+    return [f"{count} different frames are there, of the {stretch.frames} asked for"] if count < stretch.frames else []
 
 
 def _stack(kept: Sequence[Tensor], notes: list[str]) -> Tensor:

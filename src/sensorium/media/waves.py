@@ -119,6 +119,8 @@ def _from_container(blob: Blob, container: InputContainer, start: float) -> Wave
     if not container.streams.audio:
         raise MediaError(blob.name, "holds no sound", "Give a recording, or a video with sound")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise MediaError(blob.name, "holds sound in an unknown coding", "Convert it to WAV, FLAC or MP3")
     known = container.duration / av.time_base if container.duration and container.duration > 0 else None
     waves = Waves(int(stream.rate or 0), iter(()), known)
     if stream.channels > 1:
