@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.media.source import Access, Limits
-from sensorium.model.foreign import ForeignModel
 from sensorium.model.generate import Assistant
+
+if TYPE_CHECKING:
+    from sensorium.model.foreign import ForeignModel
 
 NANO = "nano"
 
@@ -32,20 +34,27 @@ def load(
         DependencyError: a package that the model's weights or code come in is not installed.
     """
     access, limits = Access(hosts=tuple(hosts)), limits or Limits()
-    folder = Path(name)
-    if name == NANO:
-        from sensorium.model.nano import assemble
-
-        folder = assemble()
+    folder = folder_of(name)
     if kind_of(folder) != "sensorium":
         if quantize is not None:
             raise RequestError(name, "is a foreign model, whose weights are not packed here", "Leave --quantize out")
+        from sensorium.model.foreign import ForeignModel  # transformers takes seconds to import
+
         return ForeignModel.load(folder, limits=limits, access=access)
     from sensorium.model.checkpoint import load as load_folder
 
     model = load_folder(folder, quantize=quantize)
     model.reader = replace(model.reader, limits=limits, access=access)
     return Assistant(model, name)
+
+
+def folder_of(name: str) -> Path:
+    """The checkpoint folder that a name stands for; `nano` is assembled if it is not there yet. Raises what `assemble` raises."""
+    if name != NANO:
+        return Path(name)
+    from sensorium.model.nano import assemble
+
+    return assemble()
 
 
 def kind_of(folder: Path) -> str:
