@@ -9,21 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sensorium.batch import Features, Modality, Piece
-from sensorium.encoders.spectrogram import log_mel
+from sensorium.encoders.spectrogram import RATE, log_mel
 from sensorium.errors import CheckpointError, RequestError
+from sensorium.media.audio import Sound, chunks
 from sensorium.nn.trace import SILENT, Trace
 from sensorium.nn.whisper import LAYER, Names, split_names, stack_names
 
-if TYPE_CHECKING:
-    from sensorium.media.audio import Sound
-
+STEPS = 50
+"""Features a second."""
 NAMES: Names = {
     **LAYER,
     "conv1": ("conv1",),
@@ -107,14 +107,21 @@ class AudioEncoder(nn.Module):
         self.blocks = nn.ModuleList(AudioBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
 
-    def prepare(self, sound: Sound) -> list[Piece]:
-        """A sound as pieces of at most 30 s that together are the whole of it, each `mel_MT` of its own length."""
-        return [self.piece(part) for part in sound.chunks(self.config.steps / 50)]
+    def prepare(self, decoded: Sound) -> list[Piece]:
+        """A sound as pieces of at most 30 s that together are the whole of it, each `mel_MT` of its own length.
 
-    def piece(self, sound: Sound) -> Piece:
-        """One sound of at most 30 s as one piece."""
-        mel_MT = log_mel(torch.from_numpy(sound.samples), self.config.mels)
-        return Piece(self.modality, (sound.start, sound.stop), self.grid(mel_MT), tensor=mel_MT)
+        Raises:
+            RequestError: the sound is not at 16 kHz.
+        """
+        if decoded.rate != RATE:
+            raise RequestError(
+                f"{decoded.name} at {decoded.rate} Hz", f"must be at {RATE} Hz here", f"Decode it with rate={RATE}"
+            )
+        return [self._piece(part) for part in chunks(decoded, self.config.steps / STEPS)]
+
+    def _piece(self, part: Sound) -> Piece:
+        mel_MT = log_mel(part.wave_T, self.config.mels)
+        return Piece(self.modality, (part.start, part.stop), self.grid(mel_MT), tensor=mel_MT)
 
     def grid(self, tensor: Tensor) -> tuple[int, ...]:
         """`(steps,)`: one for every two frames."""
@@ -129,8 +136,8 @@ class AudioEncoder(nn.Module):
         steps = [self.grid(mel_MT)[0] for mel_MT in media]
         if max(steps) > self.config.steps:
             raise RequestError(
-                f"sound of {max(steps) / 50:.1f} s",
-                f"is longer than the encoder's {self.config.steps / 50:g} s",
+                f"sound of {max(steps) / STEPS:.1f} s",
+                f"is longer than the encoder's {self.config.steps / STEPS:g} s",
                 "Cut it into shorter pieces",
             )
         mel_PMT = torch.stack([F.pad(mel_MT, (0, 2 * max(steps) - mel_MT.shape[-1])) for mel_MT in media])

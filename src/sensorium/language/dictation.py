@@ -1,0 +1,299 @@
+"""From a sound to the tokens said in it: greedy, sampled and beam search under Whisper's rules for what may follow what.
+
+Radford et al. 2022, 4.5 (Strategies for Reliable Long-form Transcription); reference code: `decoding.py` of openai/whisper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from sensorium.batch import Features
+from sensorium.errors import CheckpointError, RequestError
+from sensorium.language.speech import SpeechCache, SpeechDecoder
+
+STEP = 0.02
+"""Seconds from one timestamp token to the next."""
+_LATEST_FIRST = 50
+"""The first timestamp is at most one second into the sound."""
+
+SpeechTask = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechTokens:
+    """Tokens of Whisper that are not words.
+
+    Args:
+        start, end: of a text. no_timestamps: the one before the first timestamp.
+        suppress: never said; suppress_first: not said first.
+        languages: of a multilingual model, by code; empty otherwise. transcribe, translate: its tasks.
+    """
+
+    start: int
+    end: int
+    no_timestamps: int
+    suppress: tuple[int, ...] = ()
+    suppress_first: tuple[int, ...] = ()
+    languages: Mapping[str, int] = field(default_factory=dict)
+    transcribe: int | None = None
+    translate: int | None = None
+
+    @property
+    def no_speech(self) -> int:
+        """Its probability after `start` is that of there being no speech."""
+        return self.no_timestamps - 1
+
+    @property
+    def first_time(self) -> int:
+        """The timestamp 0.00 s."""
+        return self.no_timestamps + 1
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> Self:
+        """From `generation_config.json` of a Whisper checkpoint.
+
+        Raises:
+            CheckpointError: a field is missing.
+        """
+        fields = ("decoder_start_token_id", "eos_token_id", "no_timestamps_token_id")
+        if lost := [name for name in fields if not isinstance(config.get(name), int)]:
+            raise CheckpointError(
+                "generation_config.json", f"lacks {lost[0]}", "Give the generation settings of a Whisper model"
+            )
+        tasks = config.get("task_to_id") or {}
+        return cls(
+            start=config[fields[0]],
+            end=config[fields[1]],
+            no_timestamps=config[fields[2]],
+            suppress=tuple(token for token in config.get("suppress_tokens") or () if token >= 0),
+            suppress_first=tuple(config.get("begin_suppress_tokens") or ()),
+            languages={name.strip("<|>"): token for name, token in (config.get("lang_to_id") or {}).items()},
+            transcribe=tasks.get("transcribe"),
+            translate=tasks.get("translate"),
+        )
+
+    def to_hf(self) -> dict[str, Any]:
+        """The fields of `generation_config.json`."""
+        several = {
+            "lang_to_id": {f"<|{name}|>": token for name, token in self.languages.items()},
+            "task_to_id": {"transcribe": self.transcribe, "translate": self.translate},
+        }
+        return {
+            "decoder_start_token_id": self.start,
+            "eos_token_id": self.end,
+            "no_timestamps_token_id": self.no_timestamps,
+            "suppress_tokens": list(self.suppress),
+            "begin_suppress_tokens": list(self.suppress_first),
+            "is_multilingual": bool(self.languages),
+        } | (several if self.languages else {})
+
+    def prompt(self, language: str | None, task: SpeechTask, timestamps: bool) -> tuple[int, ...]:
+        """What stands before the words: of a multilingual model the language and the task, and whether to tell the times.
+
+        Raises:
+            RequestError: the model does not know the language, or cannot translate.
+        """
+        last = () if timestamps else (self.no_timestamps,)
+        if not self.languages:
+            if task == "translate" or language not in (None, "en"):
+                raise RequestError(
+                    f"{task} of {language or 'speech'}", "is beyond this English-only model", "Use a multilingual Whisper model"
+                )
+            return (self.start, *last)
+        if language is None or language not in self.languages:
+            raise RequestError(
+                f"language {language!r}", "is not known to this model", f"Use one of {', '.join(self.languages)}"
+            )
+        token = self.transcribe if task == "transcribe" else self.translate
+        assert token is not None
+        return (self.start, self.languages[language], token, *last)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How words are searched for.
+
+    Args:
+        beams: kept at temperature 0; 1 is greedy. temperature: above 0 words are drawn, and the best of `draws` texts wins.
+    """
+
+    beams: int = 5
+    temperature: float = 0.0
+    draws: int = 5
+    max_tokens: int = 224
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dictation:
+    """What was heard in one piece of sound.
+
+    Args:
+        tokens: words and timestamps, without prompt and end. logprob: their mean log-probability, the end's included.
+        no_speech: the probability that nobody speaks. ended: False when the token limit cut it.
+    """
+
+    tokens: tuple[int, ...]
+    logprob: float
+    no_speech: float
+    ended: bool
+
+
+@torch.inference_mode()
+def spoken_language(decoder: SpeechDecoder, tokens: SpeechTokens, features: Features) -> list[tuple[str, float]]:
+    """For each piece of sound the likeliest language and its probability among all that the model knows."""
+    ids = torch.full((len(features.x_BTD), 1), tokens.start)
+    logits = decoder.logits(decoder(ids, decoder.memory(features))[:, -1])
+    codes = list(tokens.languages)
+    best = logits[:, [tokens.languages[code] for code in codes]].softmax(-1).max(-1)
+    return [(codes[index], share) for index, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+@torch.inference_mode()
+def dictate(
+    decoder: SpeechDecoder, tokens: SpeechTokens, features: Features, prompts: Sequence[tuple[int, ...]], search: Search
+) -> list[Dictation]:
+    """The words in each of P pieces of sound; a piece's result does not depend on its neighbours.
+
+    Args:
+        prompts: one a piece, all of one length (`SpeechTokens.prompt`).
+    """
+    beams = search.beams if search.temperature == 0 else search.draws
+    memory, cache = decoder.memory(features), SpeechCache()
+    prompt_PL = torch.tensor(prompts)
+    hidden_PLD = decoder(prompt_PL, memory, cache)
+    silence_P = decoder.logits(hidden_PLD[:, 0]).softmax(-1)[:, tokens.no_speech].tolist()
+    cache.select(torch.arange(len(prompts)).repeat_interleave(beams))
+    logits_BV = decoder.logits(hidden_PLD[:, -1]).repeat_interleave(beams, 0)
+
+    rules = Rules(tokens, decoder.config.vocab, timestamps=prompts[0][-1] != tokens.no_timestamps)
+    hunts = [_Hunt(beams, search, tokens.end, number) for number in range(len(prompts))]
+    live = list(hunts)
+    limit = min(search.max_tokens, decoder.config.positions - prompt_PL.shape[1])
+    for step in range(limit):
+        logprob_BV = rules(logits_BV, [said for hunt in live for said in hunt.said]).log_softmax(-1)
+        rows = [
+            part * beams + row
+            for part, (hunt, logprob_KV) in enumerate(zip(live, logprob_BV.view(len(live), beams, -1), strict=True))
+            for row in hunt.step(logprob_KV)
+        ]
+        keep = [part for part, hunt in enumerate(live) if not hunt.done]
+        if not keep or step + 1 == limit:
+            break
+        if len(keep) < len(live):
+            rows = [row for part in keep for row in rows[part * beams : (part + 1) * beams]]
+            memory, live = memory.select(torch.tensor(keep)), [live[part] for part in keep]
+        cache.select(torch.tensor(rows))
+        ids_B1 = torch.tensor([[said[-1]] for hunt in live for said in hunt.said])
+        logits_BV = decoder.logits(decoder(ids_B1, memory, cache)[:, -1])
+    return [hunt.result(silence) for hunt, silence in zip(hunts, silence_P, strict=True)]
+
+
+class Rules:
+    """Which tokens may come next; the others' logits become minus infinity.
+
+    Timestamps come in pairs around each segment's words and never go back; one is forced when all of them together are
+    likelier than every single word.
+    """
+
+    def __init__(self, tokens: SpeechTokens, vocab: int, timestamps: bool) -> None:
+        self.tokens, self.timestamps = tokens, timestamps
+        never = torch.zeros(vocab, dtype=torch.bool)
+        never[[*tokens.suppress, tokens.start, *range(tokens.end + 1, tokens.first_time)]] = True
+        if not timestamps:
+            never[tokens.first_time :] = True
+        self.never_V = never
+
+    def __call__(self, logits_BV: Tensor, said: Sequence[Sequence[int]]) -> Tensor:
+        """`logits_BV` with what must not follow the tokens of each row taken out."""
+        logits_BV = logits_BV.masked_fill(self.never_V, -torch.inf)
+        if not said[0]:
+            logits_BV[:, list(self.tokens.suppress_first)] = -torch.inf
+        if self.timestamps:
+            for logits_V, row in zip(logits_BV, said, strict=True):
+                self._times(logits_V, row)
+        return logits_BV
+
+    def _times(self, logits_V: Tensor, said: Sequence[int]) -> None:
+        first = self.tokens.first_time
+        if not said:
+            logits_V[:first] = -torch.inf
+            logits_V[first + _LATEST_FIRST + 1 :] = -torch.inf
+            return
+        times = [token for token in said if token >= first]
+        closing = said[-1] >= first and (len(said) < 2 or said[-2] >= first)
+        opening = said[-1] >= first and not closing
+        if closing:
+            logits_V[first:] = -torch.inf
+        elif opening:
+            logits_V[: self.tokens.end] = -torch.inf
+        if times:
+            logits_V[first : times[-1] + (0 if opening else 1)] = -torch.inf
+        if logits_V[first:].logsumexp(0) > logits_V[:first].max():
+            logits_V[:first] = -torch.inf
+
+
+class _Hunt:
+    """The beams, or the draws, of one piece of sound."""
+
+    def __init__(self, beams: int, search: Search, end: int, number: int) -> None:
+        self.beams, self.search, self.end = beams, search, end
+        self.said: list[list[int]] = [[] for _ in range(beams)]
+        self.totals = [0.0] * beams
+        self.found: list[tuple[list[int], float]] = []
+        self.random = torch.Generator().manual_seed(search.seed + number)
+
+    @property
+    def done(self) -> bool:
+        return len(self.found) >= self.beams
+
+    def step(self, logprob_KV: Tensor) -> list[int]:
+        """Read the next token of every beam; says which beam each one now continues."""
+        return self._draw(logprob_KV) if self.search.temperature > 0 else self._extend(logprob_KV)
+
+    def _extend(self, logprob_KV: Tensor) -> list[int]:
+        rows = 1 if not self.said[0] else self.beams  # at first all beams are the same
+        total_KV = logprob_KV[:rows] + torch.tensor(self.totals[:rows])[:, None]
+        best = total_KV.flatten().topk(2 * self.beams)
+        said: list[list[int]] = []
+        totals: list[float] = []
+        parents: list[int] = []
+        for place, total in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+            row, token = divmod(place, logprob_KV.shape[1])
+            if token == self.end:
+                self.found.append((self.said[row], total))
+            elif len(said) < self.beams:
+                said.append([*self.said[row], token])
+                totals.append(total)
+                parents.append(row)
+            if len(said) == self.beams:
+                break
+        self.said, self.totals = said, totals
+        return parents
+
+    def _draw(self, logprob_KV: Tensor) -> list[int]:
+        weights_KV = (logprob_KV / self.search.temperature).softmax(-1)
+        drawn = torch.multinomial(weights_KV, 1, generator=self.random)[:, 0].tolist()
+        for row, token in enumerate(drawn):
+            if self.said[row][-1:] == [self.end]:
+                token = self.end
+            else:
+                self.totals[row] += float(logprob_KV[row, token])
+            self.said[row] = [*self.said[row], token]
+        if all(said[-1] == self.end for said in self.said):
+            self.found = [(said[: said.index(self.end)], total) for said, total in zip(self.said, self.totals, strict=True)]
+        return list(range(self.beams))
+
+    def result(self, no_speech: float) -> Dictation:
+        """The best text by mean log-probability; of those that ended, if any did."""
+        texts = self.found or [
+            (said[: said.index(self.end)] if self.end in said else said, total)
+            for said, total in zip(self.said, self.totals, strict=True)
+        ]
+        words, total = max(texts, key=lambda text: text[1] / (len(text[0]) + 1))
+        return Dictation(tuple(words), total / (len(words) + 1), no_speech, bool(self.found))
