@@ -34,8 +34,10 @@ from sensorium.nn.lora import add_lora
 from sensorium.protocols import Connector, Encoder
 
 _FILLS = frozenset(
-    ("uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_", "ones_", "constant_")
-    + ("zero_", "fill_", "copy_", "mul_", "add_", "erfinv_", "clamp_")
+    (
+        *("uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_", "ones_", "constant_"),
+        *("zero_", "fill_", "copy_", "mul_", "add_", "erfinv_", "clamp_"),
+    )
 )
 
 

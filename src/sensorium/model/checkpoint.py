@@ -23,8 +23,9 @@ from torch import Tensor
 from sensorium.encoders.processing import FILE as PROCESSING
 from sensorium.encoders.processing import ImageProcessing
 from sensorium.errors import CheckpointError
+from sensorium.language.quantized import quantize as pack
 from sensorium.model.build import build_unfilled
-from sensorium.model.config import Blueprint, Config
+from sensorium.model.config import Blueprint, Config, Packing
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.model.tensors import (
     SHARD_BYTES,
@@ -77,8 +78,11 @@ def save(model: MultimodalLM, folder: Path | str, shard_bytes: int = SHARD_BYTES
         write_tensors(fresh, own_tensors(model), shard_bytes)
 
 
-def load(folder: Path | str) -> MultimodalLM:
+def load(folder: Path | str, *, quantize: Packing | None = None) -> MultimodalLM:
     """The model of a folder, in evaluation mode, its weights mapped from the file.
+
+    Args:
+        quantize: pack the language model's weights after loading, whatever `config.json` says.
 
     Raises:
         CheckpointError: a file that is missing or damaged, a configuration that does not fit together, or tensors that are
@@ -87,8 +91,12 @@ def load(folder: Path | str) -> MultimodalLM:
     folder = Path(folder).expanduser()
     recover(folder)
     blueprint = read_blueprint(folder)
+    if quantize is not None:
+        blueprint = replace(blueprint, config=blueprint.config.model_copy(update={"quantize": quantize}))
     model = build_unfilled(blueprint)
     assign(model, read_tensors(folder), str(folder))
+    if blueprint.config.quantize is not None:
+        pack(model.decoder, 8 if blueprint.config.quantize == "int8" else 4)
     return model
 
 

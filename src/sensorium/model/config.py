@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from sensorium.batch import Modality
 from sensorium.encoders.audio import WhisperConfig
-from sensorium.encoders.cnn import EfficientNetConfig
+from sensorium.encoders.cnn import FEATURES, EfficientNetConfig
 from sensorium.encoders.processing import ImageProcessing
 from sensorium.encoders.text import BertConfig
 from sensorium.encoders.video import VideoConfig
@@ -35,6 +35,10 @@ from sensorium.protocols import Sampling
 
 FORMAT = 1
 """Version of `config.json`; another one is refused."""
+
+
+Packing = Literal["int8", "int4"]
+"""See `language/quantized.py`."""
 
 
 class Closed(BaseModel):
@@ -146,12 +150,12 @@ class Config(Closed):
     Args:
         filler: the token id that stands at media positions until their features take the place.
         adapter: low-rank adapter of the language model, at work on rows that hold pictures.
-        policy: how media are read. quantize: weights of the language model are packed after loading.
+        policy: how media are read. quantize: weights of the language model are packed when they are loaded.
     """
 
     format: Literal[1] = 1
     model_type: Literal["sensorium"] = "sensorium"
-    architectures: tuple[str, ...] = ("MultimodalLM",)
+    architectures: tuple[Literal["MultimodalLM"]] = ("MultimodalLM",)
     language: DecoderConfig
     encoders: dict[Modality, Tower] = {}
     connectors: dict[Modality, Link] = {}
@@ -161,7 +165,7 @@ class Config(Closed):
     speech: Speech | None = None
     filler: int = Field(ge=0)
     policy: Policy = Policy()
-    quantize: Literal["int8", "int4"] | None = None
+    quantize: Packing | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
@@ -177,15 +181,23 @@ class Config(Closed):
                 self.encoders.get(Modality.IMAGE), ViTTower | EfficientNetTower
             ):
                 raise ValueError(f"the {modality} encoder needs an image encoder to share")
+        reader, wanted = "the language model", self.language.dim
+        if self.crossings is not None:
+            reader, wanted = "cross-attention", self.crossings.config.memory
+            if self.crossings.config.dim != self.language.dim:
+                raise ValueError(
+                    f"crossings of width {self.crossings.config.dim} do not fit a language model of {self.language.dim}"
+                )
         for modality, link in self.connectors.items():
+            width = self.width(modality)
+            if not isinstance(link, Shared) and link.config.dim_in != width:
+                raise ValueError(f"the {modality} connector takes width {link.config.dim_in}, its encoder gives {width}")
             if isinstance(link, Shared):
                 other = self.connectors.get(link.modality)
                 if other is None or isinstance(other, Shared):
                     raise ValueError(f"the {modality} connector shares that of {link.modality}, which is not there")
-            elif not self.crossings and link.config.dim_out != self.language.dim:
-                raise ValueError(
-                    f"the {modality} connector gives width {link.config.dim_out}, the language model has {self.language.dim}"
-                )
+            elif link.config.dim_out != wanted:
+                raise ValueError(f"the {modality} connector gives width {link.config.dim_out}, {reader} takes {wanted}")
         if self.speech is not None and not isinstance(self.encoders.get(Modality.AUDIO), WhisperTower):
             raise ValueError("the speech decoder needs a whisper encoder of audio")
         if self.dual is not None and Modality.IMAGE not in self.encoders:
@@ -193,6 +205,19 @@ class Config(Closed):
         if self.crossings is not None and any(not 0 <= layer < self.language.layers for layer in self.crossings.before):
             raise ValueError(f"crossings {self.crossings.before} are not all before one of {self.language.layers} layers")
         return self
+
+    def width(self, modality: Modality) -> int:
+        """Of an encoder's features."""
+        tower = self.encoders[modality]
+        match tower:
+            case ViTTower():
+                return tower.config.width
+            case EfficientNetTower():
+                return FEATURES
+            case WhisperTower():
+                return tower.config.dim
+            case VideoTower():
+                return self.width(Modality.IMAGE)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, every field."""
