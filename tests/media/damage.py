@@ -11,6 +11,10 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+import soundfile
+from PIL import Image
+
 from .made import moving, pdf, pdf_of, recorded, saved, valid
 
 
@@ -181,9 +185,6 @@ def _sounds() -> Iterator[Damaged]:
 
 
 def _long_flac() -> bytes:
-    import numpy as np
-    import soundfile
-
     file = io.BytesIO()
     soundfile.write(file, np.zeros(3 * 3600 * 1000, np.int16), 1000, format="FLAC")
     return file.getvalue()
@@ -255,7 +256,8 @@ def _documents() -> Iterator[Damaged]:
     yield Damaged("stream bomb.pdf", pdf_of([catalog, pages, page, bomb]))
     locked = b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (" + b"x" * 32 + b") /U (" + b"y" * 32 + b") /P -4 >> /Root 1 0 R"
     yield Damaged("locked.pdf", whole.replace(b"/Root 1 0 R", locked))
-    image = "<< /Subtype /Image /Width 60000 /Height 60000 /BitsPerComponent 8 /ColorSpace /DeviceRGB /Length 5 >>\nstream\nabcde\nendstream"
+    huge = "/Subtype /Image /Width 60000 /Height 60000 /BitsPerComponent 8 /ColorSpace /DeviceRGB"
+    image = f"<< {huge} /Length 5 >>\nstream\nabcde\nendstream"
     yield Damaged("picture of 60000 x 60000.pdf", pdf_of([catalog, pages, page, stream, image]))
     yield Damaged("header only.pdf", b"%PDF-1.7\n")
     yield Damaged("header and noise.pdf", b"%PDF-1.7\n" + random.Random(3).randbytes(5000))
@@ -291,4 +293,4 @@ def _strangers() -> Iterator[Damaged]:
         other = {"plain.png": "plain.jpg", "plain.flac": "pcm16.wav", "h264.mp4": "vp9.webm", "plain.pdf": "plain.png"}[name]
         yield Damaged(f"two in one {name}", valid()[name] + valid()[other])
         yield Damaged(f"the head of another {name}", valid()[other][:40] + valid()[name][40:])
-    yield Damaged("still.gif as film.gif", saved(__import__("PIL.Image").Image.new("P", (1, 1)), "GIF"))
+    yield Damaged("one pixel.gif", saved(Image.new("P", (1, 1)), "GIF"))

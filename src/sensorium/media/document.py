@@ -10,12 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from sensorium.errors import DependencyError, LimitError, MediaError, RequestError
+from sensorium.errors import LimitError, MediaError, RequestError
 from sensorium.media.image import Picture
 from sensorium.media.source import Access, Blob, Limits, load
 from sensorium.parts import Reading, Source
@@ -92,7 +91,6 @@ def decode(
     Raises:
         MediaError: not a PDF, encrypted, damaged, or without such pages. LimitError: too many pages; while iterating, a page
             too large at this `dpi` or too slow. RequestError: pages or dpi out of range. AccessError: see `source.load`.
-        DependencyError: pypdfium2 is not installed.
     """
     limits = limits or Limits()
     if first < 1 or (last is not None and last < first):
@@ -119,8 +117,6 @@ class _Reader:
     """The other end of `media.pdfium`; every wait ends at the time limit."""
 
     def __init__(self, blob: Blob, limits: Limits) -> None:
-        if find_spec("pypdfium2") is None:
-            raise DependencyError("reading PDF", "needs pypdfium2", "pip install 'sensorium[media]'")
         self._blob, self._limits, self._late = blob, limits, False
         command = [sys.executable, "-P", "-m", "sensorium.media.pdfium"]
         places = os.pathsep.join(place for place in sys.path if place)

@@ -63,5 +63,5 @@ def _engine() -> Any:
     try:
         from rapidocr import RapidOCR
     except ImportError as error:
-        raise DependencyError("reading words in pictures", f"needs {error.name}", "pip install 'sensorium[media]'") from error
+        raise DependencyError("reading words in pictures", f"needs {error.name}", "pip install 'sensorium[ocr]'") from error
     return RapidOCR(params={"Global.log_level": "critical", "Global.text_score": 0.0})

@@ -20,7 +20,7 @@ from sensorium.media.sniff import HEAD, fits, sniff
 from sensorium.parts import Source
 
 _EAGER = 1 << 24
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:file|javascript|blob):", re.ASCII)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:file|javascript|blob):", re.ASCII | re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
 

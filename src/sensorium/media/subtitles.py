@@ -113,4 +113,4 @@ def _seconds(text: str, name: str, number: int) -> float:
     if match is None:
         raise MediaError(name, f"has the time {text.strip()[:30]!r} in cue {number}", "Write times as 00:00:01.000")
     hours, minutes, seconds, milliseconds = (int(item or 0) for item in match.groups())
-    return ((hours * 60 + minutes) * 60 + seconds) + milliseconds / 1000
+    return (((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds) / 1000
