@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,10 @@ from sensorium.nn.mlp import GatedMlp
 from sensorium.nn.norm import RmsNorm
 from sensorium.nn.rope import Turn, rotate, turn
 from sensorium.nn.trace import SILENT, Trace
+
+if TYPE_CHECKING:
+    from sensorium.language.quantized import QuantizedEmbedding
+    from sensorium.language.step import NativeStep
 
 
 class View(NamedTuple):
@@ -154,6 +158,7 @@ class Decoder(nn.Module):
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
         self.head: Callable[[Tensor], Tensor] | None = None  # a faster way to the logits: `fuse`
+        self.step: NativeStep | None = None  # a faster way for one position in each row: `quantize`
         for name, weight in self.named_parameters():
             if weight.dim() > 1:
                 nn.init.normal_(weight, std=0.02)
@@ -198,6 +203,12 @@ class Decoder(nn.Module):
         assert not inserts or max(inserts) < self.config.layers, "an insert behind the last layer would never run"
         if cache is not None:
             assert cache.rows == rows, f"{rows} rows and a cache of {cache.rows}"
+            alone = count == 1 and attend_BLS is None and not inserts and not trace.wanted
+            if self.step is not None and alone and (positions_BL is not None or cache.longest < self.config.max_positions):
+                stepped_BLD = self.step(self, embeds_BLD, cache, positions_BL)
+                if stepped_BLD is not None:
+                    cache.advance([1] * rows if valid_BL is None else valid_BL[:, 0].tolist())
+                    return stepped_BLD
             cache.begin(count)
         views = self._views(embeds_BLD, cache, positions_BL, attend_BLS)
         trace("decoder.embeds", embeds_BLD)
@@ -216,7 +227,11 @@ class Decoder(nn.Module):
         if self.head is not None:
             logits_V = self.head(hidden_D).float()
         elif self.config.tie_embeddings:
-            logits_V = F.linear(hidden_D, self.embed_tokens.weight).float()
+            table: nn.Embedding | QuantizedEmbedding = self.embed_tokens
+            if isinstance(table, nn.Embedding):
+                logits_V = F.linear(hidden_D, table.weight).float()
+            else:
+                logits_V = table.project(hidden_D).float()
         else:
             logits_V = self.lm_head(hidden_D).float()
         cap = self.config.logit_softcap
