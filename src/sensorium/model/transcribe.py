@@ -1,0 +1,291 @@
+"""Speech of any length to text with times: Whisper's encoder and decoder put together.
+
+The sound is cut at its quietest places into chunks of at most 30 s, which are heard several at a time. Every chunk gives at
+least one segment, so that what was covered can be counted; one in which nobody speaks gives a segment without words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from tokenizers import Tokenizer
+
+from sensorium.batch import Features
+from sensorium.encoders.audio import STEPS, AudioEncoder
+from sensorium.encoders.spectrogram import log_mel
+from sensorium.language.dictation import STEP, Dictation, Search, SpeechTask, SpeechTokens, dictate, spoken_language
+from sensorium.language.speech import SpeechDecoder
+from sensorium.media.audio import Sound, chunks, decode
+from sensorium.parts import Reading, Source
+
+Times = Literal["timestamps", "proportional"]
+Progress = Callable[[float, float], None]
+"""Told the seconds covered so far, and the seconds in all."""
+
+_SILENCE = 1e-4
+"""A chunk whose loudest sample is below this holds nothing to hear; the last bit of 16-bit sound is 3e-5."""
+_LEFT = 1.5
+"""A loud rest of a chunk longer than this, in seconds, is heard again if the text ended before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words and when they were said.
+
+    Args:
+        start, stop: in seconds of the file. text: empty where nobody speaks.
+        tokens: of the words. logprob: the mean of theirs. no_speech: probability that nobody speaks.
+        chunk: the stretch that was heard in one go; the chunks of all segments together are the whole sound.
+        times: where `start` and `stop` come from: the model's timestamps, or the chunk's length shared out by letters.
+        temperature: of the search that found the words; above 0 the first tries were doubtful.
+    """
+
+    start: float
+    stop: float
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float
+    no_speech: float
+    chunk: tuple[float, float]
+    times: Times
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """When a text is not believed and searched for again (Radford et al. 2022, 4.5).
+
+    Args:
+        temperatures: of the tries, in order. ratio: a text that zlib shrinks more than this repeats itself.
+        logprob: a mean log-probability below this is a guess. no_speech: with a guess, above this nobody speaks.
+    """
+
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    ratio: float = 2.4
+    logprob: float = -1.0
+    no_speech: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How a recording is transcribed.
+
+    Args:
+        language: of a multilingual model; None: found in the first chunks.
+        timestamps: let the model tell the times, if it can.
+        padding: seconds of silence after each chunk, as far as 30 s allow. Whisper learnt on 30 s windows: with none it does
+            not find the end of a text. `docs/speech.md` has the figures.
+        chunk: seconds heard in one go, at most 30. batch: chunks heard together.
+    """
+
+    language: str | None = None
+    task: SpeechTask = "transcribe"
+    timestamps: bool = True
+    padding: float = 8.0
+    chunk: float = 30.0
+    batch: int = 8
+    search: Search = field(default_factory=Search)
+    doubt: Doubt = field(default_factory=Doubt)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechModel:
+    """Whisper: `encoder` (shared with the model that answers questions), `decoder`, and the tokenizer of its words."""
+
+    encoder: AudioEncoder
+    decoder: SpeechDecoder
+    tokenizer: Tokenizer
+    tokens: SpeechTokens
+
+    def transcribe(
+        self, heard: Sound | Source, hearing: Hearing | None = None, progress: Progress | None = None
+    ) -> Iterator[Segment]:
+        """The segments of a recording of any length, in order, as soon as their chunk is heard; see `transcribe`."""
+        return transcribe(self, heard, hearing or Hearing(), progress)
+
+    def read(self, sound: Sound) -> list[Reading]:
+        """The words heard in a sound, a reading each segment, for the layout to write out with their times."""
+        return readings(self.transcribe(sound))
+
+
+def transcribe(
+    model: SpeechModel, heard: Sound | Source, hearing: Hearing, progress: Progress | None = None
+) -> Iterator[Segment]:
+    """Transcribe a recording; the whole of it is covered.
+
+    Args:
+        heard: a decoded sound at 16 kHz, or a path, URL or bytes.
+
+    Raises:
+        MediaError: the source is no sound that can be read. RequestError: a language or task the model does not have.
+    """
+    sound = heard if isinstance(heard, Sound) else decode(heard)
+    pieces = chunks(sound, min(hearing.chunk, model.encoder.config.steps / STEPS), least=0.25)
+    listener = _Listener(model, hearing)
+    for first in range(0, len(pieces), hearing.batch):
+        batch = pieces[first : first + hearing.batch]
+        for segments in listener.hear(batch):
+            yield from segments
+        if progress is not None:
+            progress(batch[-1].stop - sound.start, sound.stop - sound.start)
+
+
+def readings(segments: Iterable[Segment]) -> list[Reading]:
+    """Segments with words as `Reading(text, (t0, t1), confidence)`; the confidence is the words' mean probability."""
+    return [
+        Reading(segment.text, (segment.start, segment.stop), math.exp(segment.logprob)) for segment in segments if segment.text
+    ]
+
+
+def covered(segments: Iterable[Segment]) -> float:
+    """Seconds of sound that were listened to."""
+    return sum(stop - start for start, stop in {segment.chunk for segment in segments})
+
+
+class _Listener:
+    """Hears batches of chunks of one recording; the language, once found, holds for all of it."""
+
+    def __init__(self, model: SpeechModel, hearing: Hearing) -> None:
+        self.model, self.hearing = model, hearing
+        self.language = hearing.language
+        self.timed = hearing.timestamps and model.decoder.config.vocab > model.tokens.first_time
+
+    def hear(self, pieces: Sequence[Sound]) -> list[list[Segment]]:
+        """The segments of each chunk."""
+        loud = [place for place, piece in enumerate(pieces) if float(piece.wave_T.abs().max()) >= _SILENCE]
+        results = [[_silent(piece, 1.0)] for piece in pieces]
+        rests: list[tuple[int, Sound]] = []
+        for place, (dictation, temperature) in zip(loud, self._dictate([pieces[place] for place in loud]), strict=True):
+            results[place] = self._segments(pieces[place], dictation, temperature)
+            if (rest := self._rest(pieces[place], results[place])) is not None:
+                rests.append((place, rest))
+        for (place, rest), more in zip(rests, self.hear([rest for _, rest in rests]) if rests else [], strict=True):
+            results[place] = [*_heard_up_to(results[place], rest.start), *more]
+        return results
+
+    def _dictate(self, pieces: Sequence[Sound]) -> list[tuple[Dictation, float]]:
+        """What was said in each piece: the first try without doubt, or else the likeliest that does not repeat itself."""
+        if not pieces:
+            return []
+        features = self._features(pieces)
+        prompt = self._prompt(features)
+        tries: list[list[tuple[Dictation, float]]] = [[] for _ in pieces]
+        open_ = list(range(len(pieces)))
+        for temperature in self.hearing.doubt.temperatures:
+            rows = Features(features.x_BTD[open_], features.valid_BT[open_])
+            search = replace(self.hearing.search, temperature=temperature)
+            for place, dictation in zip(
+                open_, dictate(self.model.decoder, self.model.tokens, rows, [prompt] * len(open_), search), strict=True
+            ):
+                tries[place].append((dictation, temperature))
+            open_ = [place for place in open_ if self._doubtful(tries[place][-1][0])]
+            if not open_:
+                break
+        return [
+            one[-1]
+            if not self._doubtful(one[-1][0])
+            else max(one, key=lambda item: (not self._repeats(item[0]), item[0].logprob))
+            for one in tries
+        ]
+
+    @torch.inference_mode()
+    def _features(self, pieces: Sequence[Sound]) -> Features:
+        config = self.model.encoder.config
+        mels = []
+        for piece in pieces:
+            frames = 2 * math.ceil((piece.seconds + self.hearing.padding) * STEPS)
+            mels.append(log_mel(piece.wave_T, config.mels, min(frames, 2 * config.steps)))
+        features: Features = self.model.encoder(mels)
+        return features
+
+    def _prompt(self, features: Features) -> tuple[int, ...]:
+        tokens = self.model.tokens
+        if tokens.languages and self.language is None:
+            self.language = max(spoken_language(self.model.decoder, tokens, features), key=lambda found: found[1])[0]
+        return tokens.prompt(self.language, self.hearing.task, self.timed)
+
+    def _doubtful(self, dictation: Dictation) -> bool:
+        if self._nobody(dictation):
+            return False
+        return not dictation.ended or self._repeats(dictation) or dictation.logprob < self.hearing.doubt.logprob
+
+    def _nobody(self, dictation: Dictation) -> bool:
+        doubt = self.hearing.doubt
+        return dictation.no_speech > doubt.no_speech and dictation.logprob < doubt.logprob
+
+    def _repeats(self, dictation: Dictation) -> bool:
+        text = self._spell(dictation.tokens).encode()
+        return len(text) / len(zlib.compress(text)) > self.hearing.doubt.ratio
+
+    def _spell(self, tokens: Iterable[int]) -> str:
+        spelled: str = self.model.tokenizer.decode([token for token in tokens if token < self.model.tokens.end])
+        return spelled.strip()
+
+    def _segments(self, piece: Sound, heard: Dictation, temperature: float) -> list[Segment]:
+        spans = self._timed(piece, heard.tokens) if self.timed else self._shared(piece, heard.tokens)
+        if self._nobody(heard) or not spans:
+            return [_silent(piece, heard.no_speech)]
+        times: Times = "timestamps" if self.timed else "proportional"
+        return [
+            Segment(start, stop, text, tokens, heard.logprob, heard.no_speech, (piece.start, piece.stop), times, temperature)
+            for start, stop, text, tokens in spans
+        ]
+
+    def _timed(self, piece: Sound, tokens: Sequence[int]) -> list[tuple[float, float, str, tuple[int, ...]]]:
+        """Words between two timestamps; those after the last one run to the end of the piece."""
+        first = self.model.tokens.first_time
+        spans: list[tuple[float, float, str, tuple[int, ...]]] = []
+        start, words = piece.start, list[int]()
+        for token in [*tokens, None]:
+            if token is not None and token < first:
+                words.append(token)
+                continue
+            time = piece.stop if token is None else min(piece.start + (token - first) * STEP, piece.stop)
+            if text := self._spell(words):
+                spans.append((start, max(time, start), text, tuple(words)))
+            start, words = time, []
+        return spans
+
+    def _shared(self, piece: Sound, tokens: Sequence[int]) -> list[tuple[float, float, str, tuple[int, ...]]]:
+        """Sentences, each with its share of the piece's seconds by letters."""
+        sentences: list[list[int]] = [[]]
+        for token in tokens:
+            sentences[-1].append(token)
+            if re.search(r"[.!?]\s*$", self._spell([token])):
+                sentences.append([])
+        texts = [(self._spell(words), tuple(words)) for words in sentences]
+        letters = sum(len(text) for text, _ in texts)
+        spans, done = [], 0
+        for text, words in texts:
+            if text:
+                ends = (done, done + len(text))
+                start, stop = (piece.start + piece.seconds * end / letters for end in ends)
+                spans.append((start, stop, text, words))
+                done = ends[1]
+        return spans
+
+    def _rest(self, piece: Sound, segments: Sequence[Segment]) -> Sound | None:
+        """What follows the last words, if it is long and as loud as speech: Whisper sometimes stops in the middle."""
+        last = segments[-1]
+        if not self.timed or not last.text or piece.stop - last.stop < _LEFT or last.stop - piece.start < 1.0:
+            return None
+        at = round((last.stop - piece.start) * piece.rate)
+        before, after = piece.wave_T[:at].square().mean(), piece.wave_T[at:].square().mean()
+        if after < 0.1 * before:
+            return None
+        return replace(piece, wave_T=piece.wave_T[at:], start=piece.start + at / piece.rate)
+
+
+def _heard_up_to(segments: Sequence[Segment], stop: float) -> list[Segment]:
+    """The segments of a chunk that was heard up to `stop` only."""
+    return [replace(segment, chunk=(segment.chunk[0], stop)) for segment in segments]
+
+
+def _silent(piece: Sound, no_speech: float) -> Segment:
+    return Segment(piece.start, piece.stop, "", (), 0.0, no_speech, (piece.start, piece.stop), "proportional")
