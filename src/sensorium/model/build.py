@@ -71,7 +71,7 @@ def build(blueprint: Blueprint) -> MultimodalLM:
     reader = Reader(
         cast(Mapping[Modality, Encoder], encoders),
         cast(Mapping[Modality, Connector], connectors),
-        listen=speech,
+        listen=None if speech is None else speech.read,
         spliced=config.crossings is None,
         policy=config.policy,
     )
@@ -158,4 +158,6 @@ def _speech(blueprint: Blueprint, encoders: Mapping[Modality, nn.Module]) -> Spe
         raise CheckpointError(
             "speech_tokenizer.json", "is missing, and there is a speech decoder", "Copy the whole checkpoint folder"
         )
-    return SpeechModel(encoders[Modality.AUDIO], SpeechDecoder(speech.config), blueprint.speech_tokenizer, speech.tokens)
+    encoder = encoders[Modality.AUDIO]
+    assert isinstance(encoder, AudioEncoder)
+    return SpeechModel(encoder, SpeechDecoder(speech.config), blueprint.speech_tokenizer, speech.tokens)

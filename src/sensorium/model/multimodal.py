@@ -75,6 +75,7 @@ class MultimodalLM(nn.Module):
         self.connectors = nn.ModuleDict({str(modality): connector for modality, connector in connectors.items()})
         self.crossings = nn.ModuleDict({str(layer): crossing for layer, crossing in (crossings or {}).items()})
         self.dual, self.speech = dual, speech
+        self.speech_decoder = None if speech is None else speech.decoder  # registered, so that a checkpoint holds it
         self.layout, self.reader, self.switch = layout, reader, switch
 
     def batch(self, samples: Sequence[Sample], reply: bool = False, room: int = 0) -> Batch:

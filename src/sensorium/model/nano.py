@@ -155,7 +155,7 @@ def assemble(cache_dir: Path | None = None, progress: Progress | None = None, tr
         DependencyError: a weight package is not installed. CheckpointError: a file is not what it should be, or no room.
     """
     trained = Path(str(files("sensorium.model"))) / "weights" if trained is None else trained
-    cache = default_cache() if cache_dir is None else cache_dir
+    cache = cache_folder() if cache_dir is None else cache_dir
     folder = cache / f"nano-{fingerprint(trained)}"
     if (folder / checkpoint.CONFIG).is_file():
         return folder
@@ -185,7 +185,12 @@ def fingerprint(trained: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def default_cache() -> Path:
+def assembled() -> list[Path]:
+    """Every assembled `nano` in the cache, older ones too."""
+    return sorted(path.parent for path in cache_folder().glob(f"nano-*/{checkpoint.CONFIG}"))
+
+
+def cache_folder() -> Path:
     """`SENSORIUM_CACHE`, or the system's place for caches."""
     if given := os.environ.get("SENSORIUM_CACHE"):
         return Path(given).expanduser()
@@ -208,7 +213,7 @@ def _assemble(folder: Path, trained: Path, say: Progress) -> None:
     tensors |= _prefixed("encoders.image.network.", _image(paths[IMAGE]))
     whisper = read_ctranslate2(paths[SPEECH])
     tensors |= _prefixed("encoders.audio.", audio.names_from_hf(whisper))
-    tensors |= _prefixed("speech.decoder.", speech.names_from_hf(whisper))
+    tensors |= _prefixed("speech_decoder.", speech.names_from_hf(whisper))
     assert config.dual is not None
     tensors |= _prefixed("dual.text.bert.", text.names_from_hf(read_file(paths[TEXT]), config.dual.text.config))
     tensors |= {name: tensor.float() for name, tensor in own.items()}
