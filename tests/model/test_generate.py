@@ -78,9 +78,8 @@ def test_greedy_with_cache_equals_the_forward_pass(assistant: Assistant, picture
     messages = ask("what is it", *pictures)
     (answer,) = assistant.answer([messages], Sampling(max_tokens=6))
     ids = plain_greedy(assistant, messages, 6)
-    assert [assistant.tokenizer.decode([i], skip_special_tokens=False) for i in ids if i not in assistant.model.layout.ends] == [
-        text for text in said(answer) if text
-    ]
+    words = ["" if i in assistant.model.layout.ends else assistant.tokenizer.decode([i], skip_special_tokens=False) for i in ids]
+    assert said(answer) == words
 
 
 def test_a_batch_answers_as_each_row_alone(assistant: Assistant) -> None:
@@ -159,7 +158,8 @@ def test_usage_says_what_was_read(assistant: Assistant) -> None:
     (use,) = answer.usage.media
     assert (use.kind, use.tiles, use.message, use.part) == ("image", 1, 0, 0)
     batch = assistant.model.batch([Sample("0", tuple(ask("what", RED)))], reply=True)
-    assert use.tokens == sum(place.length for place in batch.placements if place.modality is Modality.IMAGE) > 0
+    assert use.tokens == sum(place.length for place in batch.placements if place.part == use.part) > 0
+    assert any(place.modality is Modality.IMAGE for place in batch.placements)
     assert answer.usage.input_tokens == batch.ids_BL.shape[1]
 
 

@@ -41,7 +41,7 @@ class Policy:
     page_pictures: bool = False
     frames: int = 8
     dpi: int = 144
-    min_confidence: float = 0.5
+    min_confidence: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
