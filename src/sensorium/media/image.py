@@ -100,9 +100,9 @@ def decode(source: Source | Blob, limits: Limits | None = None, access: Access |
         with blob.open() as stream:
             file = open_picture(blob, limits, stream)
             width, height = file.size
-            turn = 1 if blob.media_type == "image/tiff" else _orientation(file)
             notes = [*blob.notes, *_pieces(blob, file)]
             image = to_rgb(file, notes)
+            turn = 1 if blob.media_type == "image/tiff" else _orientation(file)
     except PILLOW_ERRORS as error:
         raise blob.damaged("a picture", error) from error
     if turn in _TRANSPOSE:
