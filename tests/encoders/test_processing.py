@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from sensorium.encoders.processing import EFFICIENTNET_LITE, FILE, ImageProcessing
-from sensorium.errors import CheckpointError
+from sensorium.errors import CheckpointError, LimitError
 from sensorium.media.image import Picture
 
 SIZES = [(224, 224), (301, 97), (64, 480), (33, 35), (227, 640), (1, 7), (500, 333)]
@@ -106,7 +108,10 @@ def test_old_files_with_bare_numbers_are_read() -> None:
         ({"image_processor_type": "Idefics3ImageProcessor"}, "is for 'Idefics3ImageProcessor'. Use one for CLIPImageProcessor"),
         ({"do_pad": True}, "fields of unknown meaning: do_pad"),
         ({"do_resize": False}, "does not resize"),
-        ({"size": {"longest_edge": 3}}, "has the size {'longest_edge': 3}"),
+        ({"size": {"longest_edge": 3}}, "has {'longest_edge': 3} where a whole number or a size must be"),
+        ({"resample": 6}, "has the resample filter 6. Use a number from 0 to 5"),
+        ({"image_mean": "grey"}, "has 'grey' where a list of numbers must be"),
+        ({"image_mean": [0.5, 0.5, float("nan")]}, "has the mean (0.5, 0.5, nan)"),
         ({"size": {"height": 0, "width": 4}}, "not positive"),
         ({"image_std": [1.0]}, "3 means and 1 stds for 3 channels"),
         ({"do_center_crop": True, "crop_size": 300}, "crops (300, 300) from a picture resized to (224, 224)"),
@@ -119,6 +124,31 @@ def test_settings_that_cannot_be_met_are_refused(change: dict[str, Any], words: 
     with pytest.raises(CheckpointError) as caught:
         ImageProcessing.from_hf(row)
     assert words in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["height", "width", "shortest_edge"]), inner),
+    max_leaves=4,
+)
+FIELDS = ["size", "crop_size", "resample", "do_center_crop", "rescale_factor", "image_mean", "image_std", "max_tiles", "x"]
+
+
+@given(st.sampled_from(["CLIP", "Siglip", "ViT"]), st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_file_is_read_or_refused_with_reasons(kind: str, change: dict[str, Any]) -> None:
+    row = {"image_processor_type": f"{kind}ImageProcessor", "size": 224, **IMAGENET} | change
+    try:
+        processing = ImageProcessing.from_hf(row)
+    except CheckpointError:
+        return
+    assert ImageProcessing.from_hf(json.loads(json.dumps(processing.to_hf()))) == processing
+
+
+def test_a_picture_that_would_become_huge_is_refused() -> None:
+    with pytest.raises(LimitError) as caught:
+        ImageProcessing(size=224, crop=(224, 224)).view(torch.zeros(3, 1, 2000, dtype=torch.uint8))
+    wanted = "picture of 1 by 2000 pixels: would be resized to 224 by 448,000, over the limit of 64,000,000 pixels. Crop it"
+    assert str(caught.value).startswith(wanted)
 
 
 def test_missing_fields_and_filters_are_named() -> None:

@@ -86,6 +86,10 @@ def test_strange_checkpoints_are_refused() -> None:
         BertConfig.from_hf(row | {"hidden_act": "relu"})
     with pytest.raises(CheckpointError, match="lacks hidden_size"):
         BertConfig.from_hf({key: value for key, value in row.items() if key != "hidden_size"})
+    with pytest.raises(CheckpointError, match=r"has hidden_size '384'\. Copy the file again"):
+        BertConfig.from_hf(row | {"hidden_size": "384"})
+    with pytest.raises(CheckpointError, match="has width 32 for 5 heads"):
+        BertConfig.from_hf(row | {"num_attention_heads": 5})
     state = names_to_hf(Bert(CONFIG).state_dict(), CONFIG)
     del state["encoder.layer.1.output.dense.bias"]
     with pytest.raises(CheckpointError, match=r"lacks 1 tensors: encoder.layer.1.output.dense.bias"):

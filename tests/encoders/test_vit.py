@@ -81,7 +81,10 @@ def test_what_a_published_file_leaves_out_has_the_librarys_value() -> None:
     [
         ({"model_type": "siglip2_vision_model"}, "has model_type 'siglip2_vision_model', which is not known here"),
         ({"hidden_act": "relu"}, "has hidden_act 'relu', which is not known here. Use one of gelu"),
-        ({"num_channels": 1}, "has num_channels 1"),
+        ({"num_channels": 1}, "has 1 channels, width 768 for 12 heads, patches of 32 in 224 pixels, which is not known here"),
+        ({"hidden_size": 100}, "width 100 for 12 heads"),
+        ({"image_size": 16}, "patches of 32 in 16 pixels"),
+        ({"num_hidden_layers": "12"}, "has num_hidden_layers '12'"),
         ({"image_size": [224, 196]}, "square RGB pictures"),
     ],
 )

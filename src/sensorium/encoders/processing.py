@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from sensorium.errors import CheckpointError
+from sensorium.errors import CheckpointError, LimitError
 from sensorium.media.image import Extent, Picture, resize, tiles
 
 Resample = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
 FILE = "preprocessor_config.json"
+_MOST_PIXELS = 64_000_000
 _RESAMPLES: tuple[Resample, ...] = get_args(Resample)  # in the order of Pillow's numbers
 _SHORTEST_EDGE = ("CLIPImageProcessor", "BitImageProcessor")
 _EXACT = ("SiglipImageProcessor", "ViTImageProcessor")
@@ -55,8 +57,10 @@ class ImageProcessing:
 
     def __post_init__(self) -> None:
         least = min(self.size) if isinstance(self.size, tuple) else self.size
-        if least < 1 or self.tiles < 1 or self.rescale <= 0 or min(self.std, default=0) <= 0:
+        if least < 1 or self.tiles < 1 or not all(0 < number < inf for number in (self.rescale, *self.std)):
             raise _error("has a size, a number of tiles, a rescale factor or a std that is not positive", "Set each above 0")
+        if not all(isfinite(number) for number in self.mean):
+            raise _error(f"has the mean {self.mean}", "Give finite numbers")
         if self.resample not in _RESAMPLES:
             raise _error(f"has the resample filter {self.resample!r}", f"Use one of {', '.join(_RESAMPLES)}")
         if len(self.mean) != 3 or len(self.std) != 3:
@@ -77,8 +81,16 @@ class ImageProcessing:
         return self.size
 
     def view(self, pixels_CHW: Tensor) -> View:
-        """A whole picture, uint8 `(3, H, W)`, as the encoder sees it."""
+        """A whole picture, uint8 `(3, H, W)`, as the encoder sees it.
+
+        Raises:
+            LimitError: so long and narrow that resizing its shortest edge would make it huge.
+        """
         height, width = self._resized(*pixels_CHW.shape[1:])
+        if height * width > _MOST_PIXELS:
+            thing = f"picture of {pixels_CHW.shape[1]} by {pixels_CHW.shape[2]} pixels"
+            problem = f"would be resized to {height:,} by {width:,}, over the limit of {_MOST_PIXELS:,} pixels"
+            raise LimitError(thing, problem, "Crop it to less extreme proportions")
         pixels_CHW = resize(pixels_CHW, height, width, _RESAMPLES.index(self.resample))
         rows, cols = self.shape
         top, left = (height - rows) // 2, (width - cols) // 2
@@ -127,12 +139,12 @@ class ImageProcessing:
         cropped = mapping.get("do_center_crop", kind in _SHORTEST_EDGE)
         return cls(
             size=_size(mapping["size"], shortest=kind in _SHORTEST_EDGE),
-            resample=_RESAMPLES[int(mapping.get("resample", 3 if kind != "ViTImageProcessor" else 2))],
+            resample=_filter(mapping.get("resample", 3 if kind != "ViTImageProcessor" else 2)),
             crop=_pair(mapping.get("crop_size", mapping["size"])) if cropped else None,
-            rescale=float(mapping.get("rescale_factor", 1 / 255)) if mapping.get("do_rescale", True) else 1.0,
-            mean=tuple(mapping["image_mean"]) if normalise else (0.0, 0.0, 0.0),
-            std=tuple(mapping["image_std"]) if normalise else (1.0, 1.0, 1.0),
-            tiles=int(mapping.get("max_tiles", 1)),
+            rescale=_numbers([mapping.get("rescale_factor", 1 / 255)])[0] if mapping.get("do_rescale", True) else 1.0,
+            mean=_numbers(mapping["image_mean"]) if normalise else (0.0, 0.0, 0.0),
+            std=_numbers(mapping["image_std"]) if normalise else (1.0, 1.0, 1.0),
+            tiles=_whole(mapping.get("max_tiles", 1)),
         )
 
     def to_hf(self) -> dict[str, Any]:
@@ -178,18 +190,34 @@ EFFICIENTNET_LITE = ImageProcessing(rescale=1.0, mean=(127.0, 127.0, 127.0), std
 
 def _size(size: Any, *, shortest: bool) -> int | tuple[int, int]:
     if isinstance(size, Mapping) and set(size) == {"shortest_edge"}:
-        return int(size["shortest_edge"])
-    return int(size) if isinstance(size, int) and shortest else _pair(size)
+        return _whole(size["shortest_edge"])
+    return size if isinstance(size, int) and shortest else _pair(size)
 
 
 def _pair(size: Any) -> tuple[int, int]:
     if isinstance(size, Mapping) and set(size) == {"height", "width"}:
-        return int(size["height"]), int(size["width"])
+        return _whole(size["height"]), _whole(size["width"])
     if isinstance(size, Mapping) and set(size) == {"shortest_edge"}:
         size = size["shortest_edge"]
-    if not isinstance(size, int):
-        raise _error(f"has the size {size!r}", "Give height and width, or shortest_edge")
-    return size, size
+    return _whole(size), _whole(size)
+
+
+def _whole(number: Any) -> int:
+    if not isinstance(number, int):
+        raise _error(f"has {number!r} where a whole number or a size must be", "Give height and width, or shortest_edge")
+    return number
+
+
+def _filter(number: Any) -> Resample:
+    if not isinstance(number, int) or not 0 <= number < len(_RESAMPLES):
+        raise _error(f"has the resample filter {number!r}", f"Use a number from 0 to {len(_RESAMPLES) - 1}, as Pillow counts")
+    return _RESAMPLES[number]
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list | tuple) or not all(isinstance(value, int | float) for value in values):
+        raise _error(f"has {values!r} where a list of numbers must be", "Give one number a channel")
+    return tuple(float(value) for value in values)
 
 
 def _mapping(size: tuple[int, int]) -> dict[str, int]:

@@ -54,6 +54,12 @@ class BertConfig:
                 raise CheckpointError("BERT config.json", problem, "Use a plain BERT checkpoint")
         if missing := sorted(set(_CONFIG.values()) - mapping.keys()):
             raise CheckpointError("BERT config.json", f"lacks {', '.join(missing)}", "Copy the file again")
+        for theirs in _CONFIG.values():
+            if not isinstance(mapping[theirs], float if theirs == "layer_norm_eps" else int) or mapping[theirs] < 0:
+                raise CheckpointError("BERT config.json", f"has {theirs} {mapping[theirs]!r}", "Copy the file again")
+        if mapping["hidden_size"] % max(mapping["num_attention_heads"], 1):
+            shape = f"has width {mapping['hidden_size']} for {mapping['num_attention_heads']} heads"
+            raise CheckpointError("BERT config.json", shape, "Use a model whose width its heads divide")
         return cls(**{ours: mapping[theirs] for ours, theirs in _CONFIG.items()}, pooler=pooler)
 
     def to_hf(self) -> dict[str, Any]:

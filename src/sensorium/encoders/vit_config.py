@@ -28,6 +28,7 @@ _DEFAULTS: dict[Family, dict[str, Any]] = {  # published files leave out what eq
     "dinov2": _SHARED | _DINOV2 | {"patch_size": 14},
     "dinov2_with_registers": _SHARED | _DINOV2 | {"patch_size": 16, "num_register_tokens": 4},
 }
+_WHOLE = {*_SHARED, "patch_size", "intermediate_size", "mlp_ratio", "projection_dim", "num_register_tokens"}
 _PROJECTED = ("CLIPVisionModelWithProjection", "CLIPModel")
 
 
@@ -94,20 +95,24 @@ class ViTConfig:
         gated = bool(row.get("use_swiglu_ffn", False))
         if row["hidden_act"] not in _ACTIVATIONS and not gated:
             raise _error(f"hidden_act {row['hidden_act']!r}", f"Use one of {', '.join(_ACTIVATIONS)}")
-        for key in ("image_size", "patch_size", "num_channels"):
-            if not isinstance(row[key], int) or (key == "num_channels" and row[key] != 3):
-                raise _error(f"{key} {row[key]!r}", "Use a model of square RGB pictures and patches")
+        for key in _WHOLE & row.keys():
+            if not isinstance(row[key], int) or row[key] < (key not in ("num_register_tokens", "num_hidden_layers")):
+                raise _error(f"{key} {row[key]!r}", "Use a model of square RGB pictures and patches, with whole sizes")
+        if row["num_channels"] != 3 or row["hidden_size"] % row["num_attention_heads"] or row["image_size"] < row["patch_size"]:
+            shape = f"{row['num_channels']} channels, width {row['hidden_size']} for {row['num_attention_heads']} heads"
+            problem = f"{shape}, patches of {row['patch_size']} in {row['image_size']} pixels"
+            raise _error(problem, "Use a model of RGB pictures whose width its heads divide")
         projected = any(name in _PROJECTED for name in row.get("architectures", ()))
         return cls(
             family=family,
             width=row["hidden_size"],
             depth=row["num_hidden_layers"],
             heads=row["num_attention_heads"],
-            mlp_width=row.get("intermediate_size", int(row["hidden_size"] * row.get("mlp_ratio", 4))),
+            mlp_width=row.get("intermediate_size", row["hidden_size"] * row.get("mlp_ratio", 4)),
             image_size=row["image_size"],
             patch=row["patch_size"],
             activation="swiglu" if gated else _ACTIVATIONS[row["hidden_act"]],
-            norm_eps=row["layer_norm_eps"],
+            norm_eps=float(row["layer_norm_eps"]),
             qkv_bias=row.get("qkv_bias", True),
             registers=row.get("num_register_tokens", 0),
             pooling=bool(row.get("vision_use_head", False)),
