@@ -34,6 +34,7 @@ from sensorium.model.gguf import read_gguf
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.model.presets import Trained, nano_config
 from sensorium.model.tensors import read_file, replacing, write_tensors
+from sensorium.nn.peft import PREFIX
 
 REMEDY = 'Run: pip install "sensorium[nano]"'
 _REVISION = 1
@@ -239,7 +240,7 @@ def _assemble(folder: Path, trained: Path, say: Progress) -> None:
 
 
 def read_trained(folder: Path) -> tuple[Trained, dict[str, Tensor]]:
-    """The shapes and tensors trained by this project, named as in the model.
+    """The shapes and tensors trained by this project, the adapter's under PEFT's names, the others as in the model.
 
     Raises:
         CheckpointError: they are missing or do not fit together.
@@ -247,11 +248,18 @@ def read_trained(folder: Path) -> tuple[Trained, dict[str, Tensor]]:
     tensors: dict[str, Tensor] = {}
     for path in _trained_files(folder):
         if path.suffix == ".safetensors":
-            tensors |= read_file(path)
+            tensors |= {_name(name): tensor for name, tensor in read_file(path).items()}
     try:
         return Trained.model_validate_json((folder / "nano.json").read_bytes()), tensors
     except ValidationError as error:
         raise CheckpointError(str(folder / "nano.json"), f"is wrong ({error})", "Install sensorium again") from error
+
+
+def _name(name: str) -> str:
+    """The adapter ships under PEFT's names."""
+    if not name.startswith(PREFIX):
+        return name
+    return "decoder." + name.removeprefix(PREFIX).removesuffix(".weight")
 
 
 def _trained_files(folder: Path) -> list[Path]:
