@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from families import FAMILIES, LENGTH, ids, ours, reference
+from torch import Tensor
+
 from sensorium.language.cache import STEP, KVCache
 from sensorium.language.decoder import Decoder
-from torch import Tensor
 
 CHOSEN = {"llama": FAMILIES[0], "mistral, window": FAMILIES[9], "gemma3": FAMILIES[11]}
 
@@ -26,7 +29,7 @@ def test_prefill_in_chunks_equals_one_go(decoder: Decoder, cuts: tuple[int, ...]
     embeds_BLD, cache = decoder.embed(ids(3)), KVCache(decoder.config, 3)
     whole_BLD = decoder(embeds_BLD)
     bounds = (0, *cuts, LENGTH)
-    parts = [decoder(embeds_BLD[:, a:b], cache=cache) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [decoder(embeds_BLD[:, a:b], cache=cache) for a, b in pairwise(bounds)]
     assert close(torch.cat(parts, dim=1), whole_BLD)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+
 from sensorium.errors import CheckpointError
 from sensorium.language.config import DecoderConfig
 from sensorium.nn.rope import Rope

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, LENGTH, Family, ids, ours, reference
+
 from sensorium.language.cache import KVCache
 from sensorium.language.config import DecoderConfig
 from sensorium.language.decoder import Decoder
