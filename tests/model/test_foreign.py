@@ -233,7 +233,7 @@ def test_beams_equal_the_librarys(name: str, folder: Any, load: Any) -> None:
     answer = ours.answer([asked(ours), asked(ours, 1)], Sampling(max_tokens=5, beams=3, length_penalty=0.5))[0]
     assert answer.text == ours.tokenizer.decode(said, skip_special_tokens=True)
     with pytest.raises(RequestError, match="stop: cannot be combined with beams"):
-        ours.answer([asked(ours)], Sampling(beams=2, stop=("x",)))
+        ours.answer([asked(ours)], Sampling(beams=2, max_tokens=5, stop=("x",)))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -370,3 +370,55 @@ def test_tensors_that_the_model_does_not_use_are_told(folder: Any, tmp_path: Pat
 def test_it_satisfies_the_protocols(load: Any) -> None:
     assert isinstance(load("smollm"), Generates)
     assert isinstance(load("smollm"), Scores)
+
+
+def gif(*pictures: Pillow.Image) -> bytes:
+    file = io.BytesIO()
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=500, loop=0)
+    return file.getvalue()
+
+
+def test_a_clip_is_shown_to_qwen_as_its_frames(load: Any) -> None:
+    ours = load("qwen2_5_vl")
+    colours = [Pillow.new("RGB", (56, 56), colour) for colour in ("red", "green", "blue", "white")]
+    messages = user(Video(gif(*colours)), Text(QUESTION))
+    prompt = ours.prompt([messages])
+    pictures = ours.prompt([user(*(Image(png(colour)) for colour in colours))])
+    patches = prompt.inputs["pixel_values_videos"].view(2, 16, 3, 2, -1)
+    stills = pictures.inputs["pixel_values"].view(4, 16, 3, 2, -1)
+    assert prompt.inputs["video_grid_thw"].tolist() == [[2, 4, 4]]
+    for frame in range(4):
+        torch.testing.assert_close(patches[frame // 2, :, :, frame % 2], stills[frame, :, :, 0], rtol=0, atol=0.02)
+    assert prompt.inputs["second_per_grid_ts"].tolist() == [pytest.approx(1.0, abs=0.01)]
+    assert torch.equal(ours.logits(prompt), ours.model(**prompt.inputs).logits[0])
+    answer = ours.answer([messages, messages], Sampling(max_tokens=4))[1]
+    (use,) = answer.usage.media
+    assert (use.kind, use.tokens, len(use.frames), use.frames_total) == ("video", 8, 4, 4)
+    swapped = user(Video(gif(*colours[::-1])), Text(QUESTION))
+    assert abs(ours.score(messages, ["Yes"])[0] - ours.score(swapped, ["Yes"])[0]) > 1e-4
+
+
+def test_patches_of_a_clip_follow_the_librarys_layout(load: Any) -> None:
+    """As `Qwen2VLVideoProcessor.patchify` orders them: time, rows, columns, cells of a merge, colour, time, rows, columns."""
+    processor = load("qwen2_5_vl").processor
+    frames = np.stack([np.asarray(noise(seed, 56, 84)) for seed in range(3)])
+    made = processor.video_processor([frames], video_metadata=[{"fps": 2.0}])
+    images = processor.image_processor
+    mean, std = np.array(images.image_mean)[:, None, None], np.array(images.image_std)[:, None, None]
+    padded = np.concatenate([frames, frames[-1:]]).transpose(0, 3, 1, 2) / 255
+    scaled = torch.tensor((padded - mean) / std, dtype=torch.float32)
+    cells = scaled.view(2, 2, 3, 3, 2, 14, 2, 2, 14).permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(2 * 6 * 4, 3 * 2 * 14 * 14)
+    assert made["video_grid_thw"].tolist() == [[2, 6, 4]]
+    torch.testing.assert_close(torch.tensor(made["pixel_values_videos"]), cells, rtol=0, atol=1e-5)
+
+
+def test_video_settings_of_the_folder_are_obeyed(folder: Any, tmp_path: Path) -> None:
+    shutil.copytree(folder("qwen2_5_vl"), tmp_path / "small")
+    (tmp_path / "small" / "video_preprocessor_config.json").write_text('{"size": {"shortest_edge": 784, "longest_edge": 784}}')
+    made = ForeignModel.load(tmp_path / "small").processor.video_processor(
+        [np.zeros((2, 56, 56, 3), "uint8")], video_metadata=[{"fps": 1}]
+    )
+    assert made["video_grid_thw"].tolist() == [[1, 2, 2]]
+    (tmp_path / "small" / "video_preprocessor_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="is not JSON"):
+        ForeignModel.load(tmp_path / "small")

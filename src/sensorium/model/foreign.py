@@ -7,6 +7,7 @@ import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from torch import Tensor
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import is_torchvision_available
-from transformers.video_processing_utils import VideoProcessorMixin
 
 from sensorium.errors import CheckpointError, DependencyError, RequestError
 from sensorium.heads.text import check_sampling, generator, report
+from sensorium.media.source import Access, Limits
 from sensorium.model.foreign_inputs import Senses, converse
 from sensorium.model.foreign_prompt import Prompt, Prompter, one_line
 from sensorium.model.foreign_reply import Picker, Reply
+from sensorium.model.foreign_video import NoVideo, QwenVideo, video_processor
 from sensorium.model.generate import AMONG_CHOICES, UNCALIBRATED
 from sensorium.parts import Answer, Message, Text, TokenScore, Usage
 from sensorium.protocols import Sampling
@@ -55,8 +57,18 @@ class ForeignModel:
         model.generation_config = self._neutral()
 
     @classmethod
-    def load(cls, path: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> ForeignModel:
+    def load(
+        cls,
+        path: str | Path,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        limits: Limits | None = None,
+        access: Access | None = None,
+    ) -> ForeignModel:
         """Read a folder; nothing is fetched and none of its code is run.
+
+        Args:
+            limits, access: of the media that it will be shown.
 
         Raises:
             CheckpointError: not such a folder, pickled or incomplete weights, code of its own, no chat template.
@@ -79,7 +91,8 @@ class ForeignModel:
             raise CheckpointError(folder.name, problem, "Fetch the folder again; a model is never completed by chance")
         unused = sorted(told["unexpected_keys"])
         notes = (f"{len(unused)} tensors of the checkpoint are not used: {', '.join(unused[:3])}",) if unused else ()
-        return cls(model.to(device).eval(), processor, _senses(folder.name, model, processor), notes)
+        senses = replace(_senses(folder.name, model, processor), limits=limits or Limits(), access=access or Access())
+        return cls(model.to(device).eval(), processor, senses, notes)
 
     # Generates
 
@@ -294,7 +307,7 @@ def _auto_class(config: Any, folder: Path) -> Any:
 
 
 def _processor(folder: Path, config: Any, kind: Any) -> Any:
-    """The folder's processor; a video processor, which needs torchvision, gives way to `_NoVideo` where that is absent."""
+    """The folder's processor; a video processor, which needs torchvision, gives way to ours where that is absent."""
     auto = transformers.AutoTokenizer if kind is transformers.AutoModelForCausalLM else transformers.AutoProcessor
     try:
         made = PROCESSOR_MAPPING.get(type(config), None) if auto is transformers.AutoProcessor else None
@@ -313,12 +326,6 @@ def _processor(folder: Path, config: Any, kind: Any) -> Any:
     return processor
 
 
-class _NoVideo(VideoProcessorMixin):  # type: ignore[misc]
-    """Stands where a processor wants a video processor; it is never asked, since `Senses` leaves video out."""
-
-    num_frames = fps = None
-
-
 def _without_video(folder: Path, kind: Any) -> Any:
     parts = {
         "tokenizer": transformers.AutoTokenizer,
@@ -328,14 +335,17 @@ def _without_video(folder: Path, kind: Any) -> Any:
 
     class WithoutVideo(kind):  # type: ignore[misc]
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            return (
-                _NoVideo if isinstance(argument, _NoVideo) else super().check_argument_for_proper_class(argument_name, argument)
-            )
+            ours = isinstance(argument, NoVideo | QwenVideo)
+            return type(argument) if ours else super().check_argument_for_proper_class(argument_name, argument)
+
+        def __repr__(self) -> str:
+            return f"{kind.__name__} without torchvision"
 
     settings, _ = kind.get_processor_dict(folder, **_LOCAL)
     names = kind.get_attributes()
-    made = [_NoVideo() if name == "video_processor" else parts[name].from_pretrained(folder, **_LOCAL) for name in names]
-    return WithoutVideo.from_args_and_dict(made, settings)
+    made = {name: parts[name].from_pretrained(folder, **_LOCAL) for name in names if name != "video_processor"}
+    made["video_processor"] = video_processor(folder, kind.__name__, made.get("image_processor"))
+    return WithoutVideo.from_args_and_dict([made[name] for name in names], settings)
 
 
 def _senses(name: str, model: Any, processor: Any) -> Senses:
@@ -346,7 +356,7 @@ def _senses(name: str, model: Any, processor: Any) -> Senses:
     has = {
         "image": getattr(processor, "image_processor", None),
         "audio": hearing,
-        "video": None if isinstance(video, _NoVideo) else video,
+        "video": None if isinstance(video, NoVideo) else video,
     }
     kinds = frozenset(kind for kind, tool in has.items() if tool is not None and kind in takes)
     samples = getattr(hearing, "n_samples", None)

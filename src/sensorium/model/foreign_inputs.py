@@ -54,17 +54,23 @@ class Conversation:
 
     Args:
         turns: `[{"role", "content"}]`. owners: for each kind, the media part behind each picture, sound or clip, in order.
-        uses: what was read of each media part.
+        uses: what was read of each media part. rates: frames a second at which each clip was sampled.
     """
 
     turns: list[dict[str, Any]]
     owners: Mapping[str, list[Key]]
     uses: Mapping[Key, Use]
+    rates: tuple[float, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of media in it, sorted."""
         return tuple(sorted(kind for kind, keys in self.owners.items() if keys))
+
+    def clips(self) -> list[Any]:
+        """The frames of each clip, uint8 `(F, H, W, 3)`."""
+        blocks = [block for turn in self.turns if not isinstance(turn["content"], str) for block in turn["content"]]
+        return [block["video"] for block in blocks if block["type"] == "video"]
 
     def texts(self) -> list[str]:
         """Everything a person wrote."""
@@ -80,6 +86,7 @@ class Conversation:
 class _Shown:
     blocks: list[dict[str, Any]]
     use: Use
+    rate: float | None = None
 
 
 def converse(messages: Sequence[Message], senses: Senses) -> Conversation:
@@ -93,6 +100,7 @@ def converse(messages: Sequence[Message], senses: Senses) -> Conversation:
     turns: list[dict[str, Any]] = []
     owners: dict[str, list[Key]] = {"image": [], "audio": [], "video": []}
     uses: dict[Key, Use] = {}
+    rates: list[float] = []
     for number, message in enumerate(messages):
         blocks: list[dict[str, Any]] = []
         for place, part in enumerate(message.parts):
@@ -103,11 +111,12 @@ def converse(messages: Sequence[Message], senses: Senses) -> Conversation:
             shown = _show(part, senses, Use(number, place, kind_of(part), ""))
             uses[key] = shown.use
             blocks += shown.blocks
+            rates += [shown.rate] if shown.rate is not None else []
             for block in shown.blocks:
                 owners[block["type"]].append(key)
         content: Any = blocks if senses.blocks else "".join(block["text"] for block in blocks)
         turns.append({"role": message.role, "content": content})
-    return Conversation(turns, owners, uses)
+    return Conversation(turns, owners, uses, tuple(rates))
 
 
 def _show(part: Media, senses: Senses, use: Use) -> _Shown:
@@ -146,11 +155,13 @@ def _video(part: Video, senses: Senses, use: Use) -> _Shown:
     senses.need("video", _name(part))
     clip = video.decode(part.source, part.start, part.stop, senses.frames, senses.limits, senses.access)
     notes = (*clip.notes, "its sound is not heard by this model") if clip.sound is not None else clip.notes
-    block = {"type": "video", "video": clip}
+    block = {"type": "video", "video": clip.frames_FCHW.permute(0, 2, 3, 1).contiguous().numpy()}
+    stop = clip.seconds if part.stop is None else min(part.stop, clip.seconds)
+    rate = len(clip.times_F) / max(stop - part.start, 1e-3)
     use = replace(
         use, name=clip.name, frames=clip.times_F, frames_total=clip.frames_total, seconds_total=clip.seconds, notes=notes
     )
-    return _Shown([block], use)
+    return _Shown([block], use, rate)
 
 
 def _document(part: Document, senses: Senses, use: Use) -> _Shown:

@@ -96,7 +96,10 @@ class Prompter:
             options["sanitize_control_tokens"] = True
         if not self.senses.blocks:
             return dict(self.processor.apply_chat_template(turns, padding=True, **options))
-        settings = {"text_kwargs": {"padding": True}, "return_text_replacement_offsets": any(row.kinds for row in rows)}
+        settings: dict[str, Any] = {"text_kwargs": {"padding": True}}
+        settings["return_text_replacement_offsets"] = any(row.kinds for row in rows)
+        if clips := [_clip(turn, rate) for row in rows for turn, rate in zip(row.clips(), row.rates, strict=True)]:
+            settings["videos_kwargs"] = {"video_metadata": clips, "do_sample_frames": False}
         return dict(self.processor.apply_chat_template(turns, processor_kwargs=settings, **options))
 
     def _listen(self, rows: Sequence[Conversation], room: int) -> Prompt:
@@ -161,6 +164,16 @@ class Prompter:
         return tuple(
             replace(use, tokens=counts[key], notes=(*use.notes, *notes.get(kinds[key], ()))) for key, use in row.uses.items()
         )
+
+
+def _clip(frames: Any, rate: float) -> dict[str, Any]:
+    """The library's account of a clip whose frames were sampled by us."""
+    return {
+        "total_num_frames": len(frames),
+        "fps": rate,
+        "frames_indices": list(range(len(frames))),
+        "duration": len(frames) / rate,
+    }
 
 
 def _copy(turns: Sequence[Any]) -> list[Any]:
