@@ -50,6 +50,7 @@ class NativeStep:
 
     def __init__(self) -> None:
         self._plan: _Plan | None = None
+        self.used = 0  # steps done so far
 
     def __call__(self, decoder: Decoder, embeds_BLD: Tensor, cache: KVCache, positions_BL: Tensor | None) -> Tensor | None:
         """Hidden states `(B, 1, D)` and a cache with one position more in its store (not yet in its lengths); or None."""
@@ -60,7 +61,10 @@ class NativeStep:
             return None
         if self._plan is None or not self._plan.holds():
             self._plan = _Plan(decoder)
-        return self._plan.step(compiled, embeds_BLD, cache, positions_BL) if self._plan.possible(decoder.training) else None
+        if not self._plan.possible(decoder.training):
+            return None
+        self.used += 1
+        return self._plan.step(compiled, embeds_BLD, cache, positions_BL)
 
     def __deepcopy__(self, memo: object) -> NativeStep:
         return NativeStep()
