@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 import sensorium
@@ -47,23 +47,25 @@ def test_no_document_or_source_names_a_machine() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     texts = [ROOT / name for name in listed if Path(name).suffix in {".py", ".md", ".toml", ".txt", ".c", ""}]
     own = Path(__file__).name
-    assert not [path.name for path in texts if path.is_file() and path.name != own and words.search(path.read_text("utf-8", "replace"))]
+    assert not [
+        path.name for path in texts if path.is_file() and path.name != own and words.search(path.read_text("utf-8", "replace"))
+    ]
 
 
 def test_public_names() -> None:
     assert sorted(sensorium.__all__) == [
-        "Answer", "Audio", "Document", "Image", "Message", "MultimodalLM", "Sample", "Sampling", "SensoriumError", "Text", "Usage",
-        "Video", "load",
+        "Answer", "Audio", "Document", "Image", "Message", "MultimodalLM", "Sample", "Sampling", "SensoriumError", "Text",
+        "Usage", "Video", "load",
     ]  # fmt: skip
     assert all(hasattr(sensorium, name) for name in sensorium.__all__)
 
 
-def surface(command: click.Command, name: str = "sensorium") -> dict[str, list[str]]:
+def surface(command: Any, name: str = "sensorium") -> dict[str, list[str]]:
     """Each command's options and arguments."""
-    own = {name: sorted(option for item in command.params for option in (item.opts if isinstance(item, click.Option) else [item.name or ""]))}
-    if isinstance(command, click.Group):
-        for child_name, child in command.commands.items():
-            own |= surface(child, f"{name} {child_name}")
+    words = [item.opts if item.param_type_name == "option" else [item.name] for item in command.params]
+    own = {name: sorted(word for group in words for word in group)}
+    for child_name, child in getattr(command, "commands", {}).items():
+        own |= surface(child, f"{name} {child_name}")
     return own
 
 
@@ -72,10 +74,25 @@ def test_commands_and_options() -> None:
     batch = ["--allow-url", "--batch", "--batch-size", "--json", "--model", "--output", "--quantize", "-m", "-o"]
     assert surface(typer.main.get_command(app)) == {
         "sensorium": ["--install-completion", "--show-completion", "--version"],
-        "sensorium ask": sorted([*batch, *sampling, "--chat", "--choice", "--each", "--seed", "--temperature", "--top-p", "arguments"]),
+        "sensorium ask": sorted(
+            [*batch, *sampling, "--chat", "--choice", "--each", "--seed", "--temperature", "--top-p", "arguments"]
+        ),
         "sensorium caption": sorted([*batch, *sampling, "media"]),
         "sensorium transcribe": sorted(
-            ["--allow-url", "--format", "--json", "--language", "--model", "--output", "--start", "--stop", "-f", "-m", "-o", "media"]
+            [
+                "--allow-url",
+                "--format",
+                "--json",
+                "--language",
+                "--model",
+                "--output",
+                "--start",
+                "--stop",
+                "-f",
+                "-m",
+                "-o",
+                "media",
+            ]
         ),
         "sensorium read": ["--allow-url", "--boxes", "--json", "media"],
         "sensorium embed": sorted(["--allow-url", "--model", "--text", "--texts", "-m", "-t", "media"]),

@@ -38,21 +38,29 @@ def test_every_file_has_a_name_that_says_something() -> None:
     assert not [name_of(path) for path in SOURCES if path.name in EMPTY_NAMES]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py" and path.parent.name != "sensorium"], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.name == "__init__.py" and path.parent.name != "sensorium"], ids=name_of
+)
 def test_a_folder_file_holds_reexports_only(path: Path) -> None:
     body = ast.parse(path.read_text("utf-8")).body
     kinds = (ast.ImportFrom, ast.Import, ast.Expr)
-    assert all(isinstance(node, kinds) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__") for node in body)
+    assert all(
+        isinstance(node, kinds) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__") for node in body
+    )
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.relative_to(ROOT / "src/sensorium").parts[0] not in PRINTERS], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.relative_to(ROOT / "src/sensorium").parts[0] not in PRINTERS], ids=name_of
+)
 def test_only_the_command_line_prints(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
     assert not [call.lineno for call in calls if ast.unparse(call.func) in ("print", "sys.stdout.write", "typer.echo")]
 
 
 def test_imports_point_down() -> None:
-    run = subprocess.run([str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stdout
 
 
@@ -68,7 +76,9 @@ def test_importing_the_package_or_asking_for_help_loads_no_torch() -> None:
 
 
 def test_values_know_neither_torch_nor_numpy() -> None:
-    code = "import sys, sensorium.parts, sensorium.errors, sensorium.protocols; assert not {'torch', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys, sensorium.parts, sensorium.errors, sensorium.protocols; assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

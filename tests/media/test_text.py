@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sensorium.errors import MediaError
 from sensorium.media.source import load
-from sensorium.media.text import decode, kind_of_file, part_from_path
+from sensorium.media.text import decode, kind_of_file, part_from_source
 from sensorium.parts import Audio, Document, Image, Text, Video
 
 from .made import encoded, valid
@@ -54,7 +54,7 @@ def test_the_kind_of_every_format(name: str) -> None:
 
 def test_a_container_without_pictures_is_a_recording() -> None:
     for form, codec in (("mp4", "aac"), ("webm", "libopus"), ("matroska", "libmp3lame")):
-        assert kind_of_file(load(encoded(form, codec))) == "audio"
+        assert kind_of_file(load(encoded(form, codec, rate=48_000))) == "audio"
 
 
 def test_a_path_becomes_a_part(tmp_path: Path) -> None:
@@ -63,12 +63,12 @@ def test_a_path_becomes_a_part(tmp_path: Path) -> None:
     for (name, kind), content in zip(files.items(), data, strict=True):
         path = tmp_path / name
         path.write_bytes(content)
-        assert part_from_path(str(path)) == kind(str(path))
+        assert part_from_source(str(path)) == kind(str(path))
     path = tmp_path / "notes.txt"
     path.write_text("some words")
-    assert part_from_path(str(path)) == Text("some words")
+    assert part_from_source(str(path)) == Text("some words")
     path.write_bytes(valid()["plain.jpg"])
-    assert part_from_path(str(path)) == Image(str(path))
+    assert part_from_source(str(path)) == Image(str(path))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_path_becomes_a_part(tmp_path: Path) -> None:
         (b"\0\0\0\x18ftypheic", "is image/heic, which is not read. Convert it to JPEG or PNG"),
         (
             b"\x7fELF",
-            "is application/x-executable, which is not read. Give a picture, a recording, a video, a PDF or a text file",
+            "is application/x-executable, which is not read. Give a picture, a recording, a video",
         ),
     ],
 )
@@ -89,7 +89,5 @@ def test_what_is_not_read_says_what_to_do(data: bytes, message: str) -> None:
 
 
 def test_naming_parts_does_not_load_torch() -> None:
-    code = (
-        "import sys, sensorium.media.text, sensorium.media.subtitles; sys.exit('torch' in sys.modules or 'PIL' in sys.modules)"
-    )
+    code = "import sys, sensorium.media.text, sensorium.media.subtitles; sys.exit(not {'torch', 'PIL'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -61,8 +61,8 @@ def run(
     elif chat:
         _chat(loaded, row.parts if row else (), sampling, urls)
     elif row is not None and each:
-        rows = [Row("", (name,), row.question, (medium(name, urls), Text(row.question))) for name in row.media]
-        show(answer_rows(loaded, rows, sampling, batch_size), json_lines, label=True)
+        single = [Row("", (name,), row.question, (medium(name, urls), Text(row.question))) for name in row.media]
+        show(answer_rows(loaded, single, sampling, batch_size), json_lines, label=True)
     elif row is not None:
         _one(loaded, row, sampling, json_lines)
 
@@ -86,8 +86,8 @@ def _stream(model: Generates, messages: list[Message], sampling: Sampling, quiet
     """Prints the answer as it comes, and returns it."""
     with waiting("reading"):
         pieces = model.stream(messages, sampling)
-        piece = next(pieces)
-    for piece in chain([piece], pieces):
+        first = next(pieces)
+    for piece in chain([first], pieces):
         if isinstance(piece, Answer):
             if not quiet:
                 typer.echo("" if piece.finish != "length" else " [...]")

@@ -52,10 +52,10 @@ def medium(argument: str, urls: Sequence[str] = ()) -> Part:
     Raises:
         MediaError: it cannot be read, or is of no known kind.
     """
-    from sensorium.media.text import part_from_path
+    from sensorium.media.text import part_from_source
 
     source: Source = sys.stdin.buffer.read() if argument == STDIN else argument
-    return part_from_path(source, access=access(urls))
+    return part_from_source(source, access=access(urls))
 
 
 def access(urls: Sequence[str]) -> Any:

@@ -1,7 +1,8 @@
 """Conversations to rows of token ids, with the origin of every position. The chat template is applied here and nowhere else.
 
-The checkpoint's own Jinja template is rendered once with a marker in the place of each message; the markers then give way to the
-parts. So the template's text, a person's words and each medium's span are known apart, and the learn mask needs no string search.
+The checkpoint's own Jinja template is rendered once with a marker in the place of each message; the markers then give way to
+the parts. So the template's text, a person's words and each medium's span are known apart, and the learn mask needs no string
+search.
 """
 
 from __future__ import annotations
@@ -183,8 +184,10 @@ class Layout:
         begins = [0]
         for run in runs:
             begins.append(begins[-1] + len(run.text))
-        for number, run in enumerate(runs):
-            inside = [position for position, owner in enumerate(which) if owner == number]
+        positions: list[list[int]] = [[] for _ in runs]
+        for position, number in enumerate(which):
+            positions[number].append(position)
+        for number, (run, inside) in enumerate(zip(runs, positions, strict=True)):
             start = len(row.ids)
             row.ids += [encoding.ids[position] for position in inside]
             row.learn += self._learn(run, row.ids[start:])
@@ -192,10 +195,11 @@ class Layout:
                 continue
             if run.piece is None:
                 cuts = (*(encoding.offsets[position][0] - begins[number] for position in inside), len(run.text))
-                extent, page = (0.0, float(len(run.text))), None
+                span: tuple[float, ...] = (0.0, float(len(run.text)))
+                page = None
             else:
-                cuts, extent, page = (), run.piece.extent, run.piece.page
-            row.placements.append(Placement(index, *run.owner, Modality.TEXT, start, (len(inside),), extent, page, cuts))
+                cuts, span, page = (), run.piece.extent, run.piece.page
+            row.placements.append(Placement(index, *run.owner, Modality.TEXT, start, (len(inside),), span, page, cuts))
 
     def _learn(self, run: _Run, ids: Sequence[int]) -> list[bool]:
         """A learned message's own tokens, and the template's end-of-turn token right after them."""

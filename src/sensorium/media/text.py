@@ -65,22 +65,22 @@ def kind_of_file(blob: Blob, limits: Limits | None = None) -> Kind:
     raise MediaError(blob.name, f"is {blob.media_type}, which is not read", _remedy(blob.media_type))
 
 
-def part_from_path(path: str, limits: Limits | None = None, access: Access | None = None) -> Part:
-    """The Part that a file, data URL or allowed URL becomes; its content decides, not its name.
+def part_from_source(source: Source, limits: Limits | None = None, access: Access | None = None) -> Part:
+    """The Part that a file, bytes, a data URL or an allowed URL becomes; its content decides, not its name.
 
     Raises:
         MediaError, LimitError, AccessError: see `source.load` and `kind_of_file`.
     """
-    blob = load(path, limits, access)
+    blob = load(source, limits, access)
     match kind_of_file(blob, limits):
         case "image":
-            return Image(path)
+            return Image(source)
         case "audio":
-            return Audio(path)
+            return Audio(source)
         case "video":
-            return Video(path)
+            return Video(source)
         case "document":
-            return Document(path)
+            return Document(source)
         case "text":
             return Text(decode(blob, limits))
 

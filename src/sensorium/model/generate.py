@@ -96,7 +96,7 @@ class Assistant:
     def embed(self, messages: Sequence[Message]) -> Tensor:
         """Unit vectors `(len(messages), dim)` of the shared space."""
         model = self.model
-        return DualEncoder.require(model.dual).embed(messages, model.reader, model.encoders)
+        return DualEncoder.require(model.dual).embed(messages, model.reader, dict(model.encoders.items()))
 
     # One token after the other
 

@@ -19,7 +19,11 @@ NANO = "nano"
 
 
 def load(
-    name: str = NANO, *, quantize: Literal["int8", "int4"] | None = None, hosts: Sequence[str] = (), limits: Limits | None = None
+    name: str = NANO,
+    *,
+    quantize: Literal["int8", "int4"] | None = None,
+    hosts: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> Assistant | ForeignModel:
     """A model ready to answer.
 

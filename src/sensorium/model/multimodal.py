@@ -134,11 +134,13 @@ class MultimodalLM(nn.Module):
         """The decoder with its crossings: `(B, L, D)` to `hidden_BLD`, reading and extending `cache` if there is one."""
         tracer = Trace() if trace is None else trace
         if memory is None:
-            return self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, trace=tracer)
+            hidden_BLD: Tensor = self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, trace=tracer)
+            return hidden_BLD
         past = torch.tensor(cache.lengths if cache is not None else [0] * len(embeds_BLD))
         positions_BL = past[:, None] + torch.arange(embeds_BLD.shape[1])
         inserts = {int(layer): _Crossing(crossing, memory, positions_BL) for layer, crossing in self.crossings.items()}
-        return self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, inserts=inserts, trace=tracer)
+        hidden_BLD = self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, inserts=inserts, trace=tracer)
+        return hidden_BLD
 
     @contextmanager
     def adapted(self, rows_B: Tensor) -> Iterator[None]:
