@@ -100,9 +100,8 @@ def test_what_cannot_be_read() -> None:
 @pytest.mark.parametrize("name", ["form within itself.pdf", "forms to the power.pdf"])
 def test_a_page_that_would_take_for_ever_is_ended(name: str) -> None:
     begin = time.monotonic()
-    with pytest.raises(
-        LimitError, match=r"page 1: takes over 2 s to read, the limit. Choose other pages, or raise Limits.timeout"
-    ):
+    words = r"page 1: takes over 2 s to read, the limit. Choose other pages, or raise Limits.timeout"
+    with pytest.raises(LimitError, match=words):
         list(decode(HOSTILE[name], limits=Limits(timeout=2)))
     assert time.monotonic() - begin < 15
 
