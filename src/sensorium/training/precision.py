@@ -1,0 +1,24 @@
+"""Which number format this machine multiplies matrices in faster: measured, since it differs by processor."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+
+def fast_dtype(size: int = 768, seconds: float = 0.2) -> torch.dtype:
+    """`torch.bfloat16` where its matrix products take less than two thirds of the time of fp32's, otherwise `torch.float32`."""
+    rates = {dtype: _products(dtype, size, seconds) for dtype in (torch.float32, torch.bfloat16)}
+    return torch.bfloat16 if rates[torch.bfloat16] > 1.5 * rates[torch.float32] else torch.float32
+
+
+def _products(dtype: torch.dtype, size: int, seconds: float) -> float:
+    """Matrix products a second."""
+    x, y = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    x @ y
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        x @ y
+        count += 1
+    return count / (time.perf_counter() - began)
