@@ -122,3 +122,19 @@ def test_what_cannot_be_is_refused() -> None:
         VideoConfig(pool=0)
     with pytest.raises(RequestError, match=r"clip: has 3 frames, over the 2 whose times were learned\. Sample fewer frames"):
         encoder(VideoConfig(time="learned", frames=2))([torch.zeros(3, 3, 21, 28)])
+
+
+def test_groups_are_means_of_neighbouring_frames() -> None:
+    grouped, plain = encoder(VideoConfig(groups=2)), encoder()
+    (piece,) = grouped.prepare(clip())
+    assert piece.tensor is not None
+    assert piece.grid == (2, 3, 4)
+    with torch.no_grad():
+        frames_FTD = plain([piece.tensor]).x_BTD.unflatten(1, (3, 12))[0]
+        got_FTD = grouped([piece.tensor]).x_BTD.unflatten(1, (2, 12))[0]
+    torch.testing.assert_close(got_FTD, torch.stack([frames_FTD[:2].mean(0), frames_FTD[2]]))
+
+
+def test_groups_lose_the_times_of_frames_so_both_are_refused() -> None:
+    with pytest.raises(RequestError, match="averages frames into 2 groups"):
+        VideoConfig(groups=2, time="learned")

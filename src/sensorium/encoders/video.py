@@ -31,14 +31,20 @@ class VideoConfig:
             al. 2017) of the frame number with a learned strength. Both start at nothing, so that at first a frame's features
             are those of the picture that it is. "none": nothing is added.
         frames: at most, for learned times.
+        groups: neighbouring frames are averaged into so many grids, for a connector that has learnt pictures only; 0 keeps
+            every frame.
     """
 
     pool: int = 1
     time: Literal["none", "learned", "sinusoidal"] = "none"
     frames: int = 64
+    groups: int = 0
 
     def __post_init__(self) -> None:
-        if self.pool < 1 or self.frames < 1:
+        if self.groups and self.time != "none":
+            problem = f"averages frames into {self.groups} groups and marks each frame's time"
+            raise RequestError("video configuration", problem, "Set groups to 0 or time to none")
+        if self.pool < 1 or self.frames < 1 or self.groups < 0:
             problem = f"pools {self.pool} features over {self.frames} frames"
             raise RequestError("video configuration", problem, "Set both to 1 or more")
 
@@ -76,7 +82,8 @@ class VideoEncoder(nn.Module):
     def grid(self, tensor: Tensor) -> tuple[int, ...]:
         """`(frames, rows, cols)` of a prepared clip `(F, 3, H, W)`."""
         rows, cols = self.image.grid(tensor)
-        return len(tensor), ceil(rows / self.config.pool), ceil(cols / self.config.pool)
+        frames = min(len(tensor), self.config.groups) if self.config.groups else len(tensor)
+        return frames, ceil(rows / self.config.pool), ceil(cols / self.config.pool)
 
     def forward(self, media: Sequence[Tensor], trace: Trace = SILENT) -> Features:
         """Prepared clips `(F, 3, H, W)` to `(P, F * rows * cols, D)`, padded on the right.
@@ -97,6 +104,9 @@ class VideoEncoder(nn.Module):
     def _clip(self, frames_FCHW: Tensor, trace: Trace) -> Tensor:
         rows, cols = self.image.grid(frames_FCHW)
         x_FTD = self.image(list(frames_FCHW), trace).x_BTD
+        if self.config.groups:
+            spans = x_FTD.tensor_split(min(len(x_FTD), self.config.groups))
+            x_FTD = torch.stack([span_FTD.mean(0) for span_FTD in spans])
         if self.config.pool > 1:
             x_FDHW = x_FTD.transpose(1, 2).unflatten(2, (rows, cols))
             x_FTD = F.avg_pool2d(x_FDHW, self.config.pool, ceil_mode=True).flatten(2).transpose(1, 2)

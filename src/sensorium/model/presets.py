@@ -12,6 +12,7 @@ from sensorium.encoders.audio import WhisperConfig
 from sensorium.encoders.cnn import EfficientNetConfig
 from sensorium.encoders.processing import ImageProcessing
 from sensorium.encoders.text import BertConfig
+from sensorium.encoders.video import VideoConfig
 from sensorium.encoders.vit_config import ViTConfig
 from sensorium.fusion.cross_attention import GatedCrossAttentionConfig
 from sensorium.fusion.projector import ProjectorConfig
@@ -93,7 +94,11 @@ def nano_config(trained: Trained) -> Config:
     image = EfficientNetTower(config=replace(EfficientNetConfig.lite(0, classes=0), fused=True))
     return Config(
         language=language,
-        encoders={Modality.IMAGE: image, Modality.VIDEO: VideoTower(), Modality.AUDIO: WhisperTower(config=WhisperConfig())},
+        encoders={
+            Modality.IMAGE: image,
+            Modality.VIDEO: VideoTower(config=VideoConfig(groups=1)),
+            Modality.AUDIO: WhisperTower(config=WhisperConfig()),
+        },
         connectors=trained.connectors,
         adapter=trained.adapter,
         dual=Dual(text=Text(config=BertConfig()), image_head=trained.image_head, text_map=trained.text_map),
