@@ -176,12 +176,8 @@ def dictate(
     live = list(hunts)
     limit = min(search.max_tokens, decoder.config.positions - prompt_PL.shape[1])
     for step in range(limit):
-        logprob_BV = rules(logits_BV, [said for hunt in live for said in hunt.said]).log_softmax(-1)
-        rows = [
-            part * beams + row
-            for part, (hunt, logprob_KV) in enumerate(zip(live, logprob_BV.view(len(live), beams, -1), strict=True))
-            for row in hunt.step(logprob_KV)
-        ]
+        logits_BV = rules(logits_BV, [said for hunt in live for said in hunt.said])
+        rows = _draw(live, logits_BV) if search.temperature > 0 else _extend(live, logits_BV)
         keep = [part for part, hunt in enumerate(live) if not hunt.done]
         if not keep or step + 1 == limit:
             break
@@ -210,8 +206,8 @@ class Rules:
         self.never_V = never
 
     def __call__(self, logits_BV: Tensor, said: Sequence[Sequence[int]]) -> Tensor:
-        """`logits_BV` with what must not follow the tokens of each row taken out."""
-        logits_BV = logits_BV.masked_fill(self.never_V, -torch.inf)
+        """`logits_BV`, which it changes, with what must not follow the tokens of each row taken out."""
+        logits_BV.masked_fill_(self.never_V, -torch.inf)
         if not said[0]:
             logits_BV[:, list(self.tokens.suppress_first)] = -torch.inf
         if self.timestamps:
@@ -252,22 +248,15 @@ class _Hunt:
     def done(self) -> bool:
         return len(self.found) >= self.beams
 
-    def step(self, logprob_KV: Tensor) -> list[int]:
-        """Read the next token of every beam; says which beam each one now continues."""
-        return self._draw(logprob_KV) if self.search.temperature > 0 else self._extend(logprob_KV)
-
-    def _extend(self, logprob_KV: Tensor) -> list[int]:
-        rows = 1 if not self.said[0] else self.beams  # at first all beams are the same
-        total_KV = logprob_KV[:rows] + torch.tensor(self.totals[:rows])[:, None]
-        best = total_KV.flatten().topk(2 * self.beams)
+    def extend(self, best: Sequence[tuple[float, int, int]]) -> list[int]:
+        """Go on with the best (total, row, token), those that end set aside; says which beam each one now continues."""
         said: list[list[int]] = []
         totals: list[float] = []
         parents: list[int] = []
-        for place, total in zip(best.indices.tolist(), best.values.tolist(), strict=True):
-            row, token = divmod(place, logprob_KV.shape[1])
+        for total, row, token in best:
             if token == self.end:
                 self.found.append((self.said[row], total))
-            elif len(said) < self.beams:
+            else:
                 said.append([*self.said[row], token])
                 totals.append(total)
                 parents.append(row)
@@ -276,18 +265,15 @@ class _Hunt:
         self.said, self.totals = said, totals
         return parents
 
-    def _draw(self, logprob_KV: Tensor) -> list[int]:
+    def draw(self, logprob_KV: Tensor) -> None:
+        """Draw the next token of every text that has not ended."""
         weights_KV = (logprob_KV / self.search.temperature).softmax(-1)
-        drawn = torch.multinomial(weights_KV, 1, generator=self.random)[:, 0].tolist()
-        for row, token in enumerate(drawn):
-            if self.said[row][-1:] == [self.end]:
-                token = self.end
-            else:
-                self.totals[row] += float(logprob_KV[row, token])
-            self.said[row] = [*self.said[row], token]
+        for row, token in enumerate(torch.multinomial(weights_KV, 1, generator=self.random)[:, 0].tolist()):
+            ended = self.said[row][-1:] == [self.end]
+            self.totals[row] += 0.0 if ended else float(logprob_KV[row, token])
+            self.said[row] = [*self.said[row], self.end if ended else token]
         if all(said[-1] == self.end for said in self.said):
             self.found = [(said[: said.index(self.end)], total) for said, total in zip(self.said, self.totals, strict=True)]
-        return list(range(self.beams))
 
     def result(self, no_speech: float) -> Dictation:
         """The best text by mean log-probability; of those that ended, if any did."""
@@ -297,3 +283,28 @@ class _Hunt:
         ]
         words, total = max(texts, key=lambda text: text[1] / (len(text[0]) + 1))
         return Dictation(tuple(words), total / (len(words) + 1), no_speech, bool(self.found))
+
+
+def _extend(live: Sequence[_Hunt], logits_BV: Tensor) -> list[int]:
+    """One step of beam search; gives the row that each row now continues. Only the best of each row are normalised."""
+    beams = live[0].beams
+    top = logits_BV.topk(min(2 * beams, logits_BV.shape[1]))
+    logprob = (top.values - logits_BV.logsumexp(-1, keepdim=True)).tolist()
+    tokens = top.indices.tolist()
+    rows: list[int] = []
+    for part, hunt in enumerate(live):
+        same = not hunt.said[0]  # at first all beams are the same
+        ways = [
+            (hunt.totals[row] + score, row, token)
+            for row in range(1 if same else beams)
+            for score, token in zip(logprob[part * beams + row], tokens[part * beams + row], strict=True)
+        ]
+        rows += [part * beams + row for row in hunt.extend(sorted(ways, key=lambda way: -way[0])[: 2 * beams])]
+    return rows
+
+
+def _draw(live: Sequence[_Hunt], logits_BV: Tensor) -> list[int]:
+    """One step of sampling; every row goes on with itself."""
+    for hunt, logprob_KV in zip(live, logits_BV.log_softmax(-1).view(len(live), live[0].beams, -1), strict=True):
+        hunt.draw(logprob_KV)
+    return list(range(len(logits_BV)))

