@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from sensorium.batch import Features, Modality, Placement
@@ -85,3 +87,24 @@ def test_what_does_not_fit_is_named_with_both_counts(
     with pytest.raises(RequestError) as caught:
         splice(torch.zeros(2, 8, WIDTH), placements, features)
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+@given(st.lists(st.tuples(st.sampled_from([Modality.IMAGE, Modality.AUDIO]), st.integers(1, 5), st.integers(0, 3)), max_size=6))
+def test_what_is_spliced_can_be_read_back(pieces: list[tuple[Modality, int, int]]) -> None:
+    """Pieces of any length with any gap before each, alternating between two rows."""
+    ends, placements = [0, 0], []
+    for number, (kind, length, gap) in enumerate(pieces):
+        row = number % 2
+        placements.append(place(row, ends[row] + gap, (1, length) if kind is Modality.IMAGE else (length,), kind))
+        ends[row] += gap + length
+    features = {}
+    for kind in {kind for kind, _, _ in pieces}:
+        lengths = torch.tensor([item.length for item in placements if item.modality is kind])
+        features[kind] = Features(torch.randn(len(lengths), 6, WIDTH), torch.arange(6)[None] < lengths[:, None])
+    embeds = torch.randn(2, max(*ends, 1), WIDTH)
+    out, left = splice(embeds, placements, features), torch.ones(embeds.shape[:2], dtype=torch.bool)
+    for kind, given_ in features.items():
+        for number, item in enumerate(item for item in placements if item.modality is kind):
+            assert torch.equal(out[item.sample, item.start : item.stop], given_.x_BTD[number, : item.length])
+            left[item.sample, item.start : item.stop] = False
+    assert torch.equal(out[left], embeds[left])

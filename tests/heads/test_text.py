@@ -109,6 +109,8 @@ def test_half_precision_is_reported_in_single() -> None:
     [
         ({"max_tokens": 0}, "max_tokens: is 0. Give a value at least 1"),
         ({"temperature": -0.1}, "temperature: is -0.1"),
+        ({"temperature": 1e-9}, "temperature: is 1e-09. Give a value of 0 (greedy), or 0.001 and above"),
+        ({"temperature": float("nan")}, "temperature: is nan"),
         ({"top_k": -1}, "top_k: is -1"),
         ({"top_p": 0.0}, "top_p: is 0.0"),
         ({"min_p": 1.5}, "min_p: is 1.5"),

@@ -364,7 +364,11 @@ def test_tensors_that_the_model_does_not_use_are_told(folder: Any, tmp_path: Pat
     shutil.copytree(folder("smollm"), tmp_path / "shallow")
     config = tmp_path / "shallow" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 1}))
-    assert "9 tensors of the checkpoint are not used" in ForeignModel.load(tmp_path / "shallow").notes[0]
+    settings = tmp_path / "shallow" / "generation_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"bad_words_ids": [[5]]}))
+    notes = ForeignModel.load(tmp_path / "shallow").notes
+    assert "9 tensors of the checkpoint are not used" in notes[0]
+    assert notes[1:] == ("its generation setting bad_words_ids is not used",)
 
 
 def test_it_satisfies_the_protocols(load: Any) -> None:

@@ -109,6 +109,7 @@ class MLPProjector(nn.Module):
         valid_PT = torch.zeros(len(grids), steps, dtype=torch.bool, device=y_PTD.device)
         for grid, out in outs.items():
             index = torch.tensor([k for k, item in enumerate(grids) if item == grid], device=y_PTD.device)
+            assert bool(features.valid_BT[index, : prod(grid)].all()), "valid features stand first, on their grid"
             pooled_PTD = self._pool(features.x_BTD[index, : prod(grid)], grid)
             y_PTD = y_PTD.index_put(
                 (index[:, None], torch.arange(prod(out), device=index.device)), self.project(pooled_PTD, out)

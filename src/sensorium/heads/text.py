@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -33,14 +34,19 @@ def check_sampling(sampling: Sampling) -> None:
     """
     ranges = (
         ("max_tokens", sampling.max_tokens, sampling.max_tokens >= 1, "at least 1"),
-        ("temperature", sampling.temperature, 0.0 <= sampling.temperature < float("inf"), "0 (greedy) or above"),
+        (
+            "temperature",
+            sampling.temperature,
+            sampling.temperature == 0 or 1e-3 <= sampling.temperature < inf,
+            "of 0 (greedy), or 0.001 and above",
+        ),
         ("top_k", sampling.top_k, sampling.top_k >= 0, "0 (off) or above"),
         ("top_p", sampling.top_p, 0.0 < sampling.top_p <= 1.0, "above 0, at most 1 (off)"),
         ("min_p", sampling.min_p, 0.0 <= sampling.min_p <= 1.0, "from 0 (off) to 1"),
         (
             "repetition_penalty",
             sampling.repetition_penalty,
-            0.0 < sampling.repetition_penalty < float("inf"),
+            0.0 < sampling.repetition_penalty < inf,
             "above 0; 1 is off",
         ),
         ("beams", sampling.beams, sampling.beams >= 1, "at least 1"),

@@ -32,6 +32,8 @@ from sensorium.protocols import Sampling
 
 _ROWS = 8
 """Conversations run at once."""
+_IGNORED = ("bad_words_ids", "sequence_bias", "forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty")
+"""Settings of `generation_config.json` that shape what is said, and that are not followed."""
 _LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -90,9 +92,12 @@ class ForeignModel:
             problem = f"lacks {len(missing)} tensors or holds them in another shape: {', '.join(missing[:3])}"
             raise CheckpointError(folder.name, problem, "Fetch the folder again; a model is never completed by chance")
         unused = sorted(told["unexpected_keys"])
-        notes = (f"{len(unused)} tensors of the checkpoint are not used: {', '.join(unused[:3])}",) if unused else ()
+        notes = [f"{len(unused)} tensors of the checkpoint are not used: {', '.join(unused[:3])}"] if unused else []
+        notes += [
+            f"its generation setting {name} is not used" for name in _IGNORED if getattr(model.generation_config, name, None)
+        ]
         senses = replace(_senses(folder.name, model, processor), limits=limits or Limits(), access=access or Access())
-        return cls(model.to(device).eval(), processor, senses, notes)
+        return cls(model.to(device).eval(), processor, senses, tuple(notes))
 
     # Generates
 
@@ -172,8 +177,8 @@ class ForeignModel:
         said = [row[mask.bool()].tolist() for row, mask in zip(ids, masks, strict=True)]
         return [Reply(self._decode, self.ends, row, sampling) for row in said]
 
-    def _decode(self, ids: list[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _decode(self, ids: list[int], plain: bool) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=plain, clean_up_tokenization_spaces=False)
         return text
 
     def _picker(self, replies: Sequence[Reply], after: Any = None) -> Picker:
@@ -207,9 +212,7 @@ class ForeignModel:
             bos_token_id=self.told.bos_token_id,
             eos_token_id=sorted(self.ends),
             pad_token_id=min(self.ends),
-            decoder_start_token_id=self.model.config.get_text_config().to_dict().get("decoder_start_token_id")
-            if start is None
-            else start,
+            decoder_start_token_id=getattr(self.model.config, "decoder_start_token_id", None) if start is None else start,
             use_cache=True,
         )
 

@@ -12,14 +12,15 @@ from sensorium.heads.text import draw, generator, report
 from sensorium.parts import Answer, Finish, Message, Text, TokenScore, Usage
 from sensorium.protocols import Sampling
 
-Decode = Callable[[list[int]], str]
+Decode = Callable[[list[int], bool], str]
+"""Token ids to text, control tokens left out where the flag says so."""
 
 
 class Reply:
     """One answer while it grows.
 
     Args:
-        decode: token ids to text. ends: tokens that end an answer. prompt: ids of the row, for the repetition penalty.
+        decode: see `Decode`. ends: tokens that end an answer. prompt: ids of the row, for the repetition penalty.
     """
 
     def __init__(self, decode: Decode, ends: frozenset[int], prompt: Sequence[int], sampling: Sampling) -> None:
@@ -35,10 +36,10 @@ class Reply:
         """One more token."""
         ended = token in self.ends
         self.ids.append(token)
-        word = "" if ended else self.decode([token])
-        self.tokens.append(TokenScore(word, logprob, tuple((self.decode([index]), value) for index, value in top)))
+        word = "" if ended else self.decode([token], True)
+        self.tokens.append(TokenScore(word, logprob, tuple((self.decode([index], False), value) for index, value in top)))
         if not ended:
-            self.text = self.decode(self.ids)
+            self.text = self.decode(self.ids, True)
         cuts = [place for stop in self.sampling.stop if (place := self.text.find(stop)) >= 0]
         if cuts:
             self.text = self.text[: min(cuts)]
