@@ -24,7 +24,7 @@ class Fate(NamedTuple):
 
 
 def ordeal(files: Iterable[tuple[str, bytes]], folder: Path) -> Iterator[Fate]:
-    """The fate of each file, in order; a worker that dies is replaced. Seconds are processor time, of the worker and what it starts."""
+    """The fate of each file, in order; a worker that dies is replaced. Seconds are processor time, of it and what it starts."""
     context = multiprocessing.get_context("spawn")
     worker, pipe = None, None
     for name, data in files:

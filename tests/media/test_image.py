@@ -48,7 +48,6 @@ def test_every_format(form: str, within: int) -> None:
     picture = decode(saved(drawing(), form))
     assert picture.pixels_CHW.shape == (3, HEIGHT, WIDTH)
     assert picture.pixels_CHW.dtype == torch.uint8
-    assert picture.pixels_CHW.is_contiguous()
     assert (picture.width, picture.height, picture.notes) == (WIDTH, HEIGHT, ())
     for place, colour in (((5, 5), GREEN), ((20, 44), BLUE), ((20, 20), RED)):
         assert near(picture.pixels_CHW, *place, colour, within)

@@ -215,6 +215,28 @@ def test_a_playlist_opens_nothing() -> None:
         decode(blob)
 
 
+def test_pictures_whose_clock_stands_still_are_spread_at_their_rate() -> None:
+    """Every duration in the track's table (stts) is 0, as some editors write it."""
+    data = bytearray(filmed("mp4", "mpeg4", "aac", count=20, fps=10))
+    at = data.index(b"stts") + 8
+    assert struct.unpack_from(">II", data, at)[1] == 20
+    struct.pack_into(">I", data, at + 8, 0)
+    clip = decode(bytes(data), frames=4)
+    assert clip.fps == pytest.approx(10, abs=0.5)  # twenty frames beside two seconds of sound
+    assert clip.times_F == pytest.approx([k / clip.fps for k in (2, 7, 12, 17)])
+    assert greys(clip) == pytest.approx([20, 70, 120, 170], abs=4)
+    assert clip.seconds == pytest.approx(2, abs=0.1)
+    assert clip.notes == (f"its pictures carry no times; reckoned at {clip.fps:g} a second",)
+
+
+def test_a_file_that_cannot_be_sought_is_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = filmed("matroska", "mpeg4", count=100, fps=10)
+    walked = decode(data, frames=5)
+    monkeypatch.setattr(film, "_JUMP", 0.5)
+    monkeypatch.setattr(film.Film, "_seek", lambda self, _: setattr(self, "_jump", float("inf")))
+    assert decode(data, frames=5).times_F == walked.times_F
+
+
 def test_sound_that_is_damaged_does_not_cost_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise MediaError("film", "holds noise", "Record it again")

@@ -174,8 +174,8 @@ def _orientation(file: ImageFile) -> int:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """A Pillow RGB picture as uint8 `(3, H, W)`."""
-    return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    """A Pillow RGB picture as uint8 `(3, H, W)`; in memory the channels stay together, as Pillow has and wants them."""
+    return torch.from_numpy(np.array(image if image.mode == "RGB" else image.convert("RGB"))).permute(2, 0, 1)
 
 
 def to_pillow(pixels_CHW: Tensor) -> Image.Image:

@@ -179,7 +179,7 @@ def _file(path: str, limits: Limits, access: Access) -> Blob:
         size = os.fstat(file.fileno()).st_size
         check_size(path, size, limits.bytes)
         if size <= _EAGER:
-            return _blob(path, file.read(limits.bytes + 1), path, limits)
+            return _blob(path, file.read(size + 1), path, limits)
         media_type = sniff(file.read(HEAD))
     return Blob(path, media_type, size, None, path, _misnamed(path, media_type))
 

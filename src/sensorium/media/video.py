@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from torch import Tensor
 
 from sensorium.errors import LimitError, MediaError, RequestError
 from sensorium.media import audio
 from sensorium.media.audio import Sound, check_seconds, check_stretch
 from sensorium.media.colour import to_rgb
-from sensorium.media.film import Film, duration
+from sensorium.media.film import Film, timing
 from sensorium.media.image import PILLOW_ERRORS, frames_of, open_picture, resize, to_tensor
 from sensorium.media.source import Access, Blob, Limits, load
 from sensorium.media.stream import moving, open_stream
@@ -126,30 +128,32 @@ def _animated(blob: Blob, stretch: _Stretch, limits: Limits) -> Clip:
 
 
 def _film(blob: Blob, stretch: _Stretch, limits: Limits, check: Callable[[], None]) -> Clip:
-    notes = list(blob.notes)
     with open_stream(blob, "video", check) as container:
-        index = moving(container)
-        if index is None:
-            raise MediaError(blob.name, "holds no moving pictures", "Give it as a recording of sound")
-        stream = container.streams.video[index]
-        if stream.codec_context is None:
-            raise MediaError(blob.name, "holds pictures in an unknown coding", "Convert it to MP4 (H.264)")
-        limits.check_pixels(blob.name, stream.codec_context.width, stream.codec_context.height)
-        _check_memory(blob.name, stretch.frames, stream.codec_context.width, stream.codec_context.height, limits)
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
-        seconds = duration(container, stream, fps)
-        check_seconds(blob.name, stretch.start, stretch.stop, seconds, limits)
-        film = Film(blob, container, stream, limits, notes)
-        times, kept = film.sample(stretch.targets(seconds))
-        total = stream.frames or round(seconds * fps)
+        clock = timing(container, _pictures(blob, container, stretch, limits))
+    check_seconds(blob.name, stretch.start, stretch.stop, clock.seconds, limits)
+    with open_stream(blob, "video", check) as container:
+        film = Film(blob, container, _pictures(blob, container, stretch, limits), limits, clock.step)
+        times, kept = film.sample(stretch.targets(clock.seconds))
         heard = bool(container.streams.audio)
     if not kept:
         raise blob.damaged("video", "no frame of the stretch can be decoded")
-    notes += _fewer(stretch, len(kept))
-    sound = _sound(blob, stretch, limits, seconds, notes) if heard and stretch.sound else None
+    notes = [*blob.notes, *film.notes, *_fewer(stretch, len(kept))]
+    sound = _sound(blob, stretch, limits, clock.seconds, notes) if heard and stretch.sound else None
     if stretch.sound and not heard:
         notes.append("the video has no sound")
-    return Clip(_stack(kept, notes), times, sound, seconds, total, fps, blob.name, tuple(notes))
+    return Clip(_stack(kept, notes), times, sound, clock.seconds, clock.frames, clock.fps, blob.name, tuple(notes))
+
+
+def _pictures(blob: Blob, container: InputContainer, stretch: _Stretch, limits: Limits) -> VideoStream:
+    index = moving(container)
+    if index is None:
+        raise MediaError(blob.name, "holds no moving pictures", "Give it as a recording of sound")
+    stream = container.streams.video[index]
+    if stream.codec_context is None:
+        raise MediaError(blob.name, "holds pictures in an unknown coding", "Convert it to MP4 (H.264)")
+    limits.check_pixels(blob.name, stream.codec_context.width, stream.codec_context.height)
+    _check_memory(blob.name, stretch.frames, stream.codec_context.width, stream.codec_context.height, limits)
+    return stream
 
 
 def _sound(blob: Blob, stretch: _Stretch, limits: Limits, seconds: float, notes: list[str]) -> Sound | None:
