@@ -177,12 +177,12 @@ def test_one_step_equals_the_layers(name: str, bits: Bits | None, monkeypatch: p
         quantize(decoder, bits)
     for rows, threads in ((1, 1), (3, 1), (9, 3)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        valid_BL = torch.arange(12) < 12 - torch.arange(rows)[:, None] % 5
+        valid_BL = torch.arange(40) < 40 - torch.arange(rows)[:, None] % 5
         step = NativeStep()
         got, caches = [], []
         for decoder.step in (None, step):
-            cache = KVCache(decoder.config, rows, 12)
-            decoder(decoder.embed(_ids(rows, 12)), valid_BL=valid_BL, cache=cache)
+            cache = KVCache(decoder.config, rows, 12)  # has to grow
+            decoder(decoder.embed(_ids(rows, 40)), valid_BL=valid_BL, cache=cache)
             got.append([decoder.logits(decoder(decoder.embed(_ids(rows, 1 + i)[:, -1:]), cache=cache)) for i in range(5)])
             caches.append(cache)
         assert step.used == 5

@@ -31,6 +31,7 @@
 #define GROUP 32
 #define BLOCK 16
 #define TILE 8 /* tokens that share one reading of a block */
+#define AHEAD 4096 /* bytes asked for before they are needed: the processor's own prefetching ends at each page */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float F16 __attribute__((vector_size(64)));
@@ -214,6 +215,7 @@ INLINE void block_int8(const Linear *l, int64_t block, Input in, int64_t row, co
 #pragma GCC unroll 8
         for (int v = 0; v < GROUP / 4; v++) {
             B64 weights = bytes(w + 64 * v);
+            __builtin_prefetch(w + 64 * v + AHEAD);
             for (int t = 0; t < tokens; t++) acc[t] = dot4(acc[t], weights, q + t * in.padded + g * GROUP + 4 * v);
         }
         for (int t = 0; t < tokens; t++) out[t] += floats(acc[t]) * scale[t * in.groups + g];
@@ -234,6 +236,7 @@ INLINE void block_int4(const Linear *l, int64_t block, Input in, int64_t row, co
         for (int t = 0; t < tokens; t++) acc[t] = alli(0);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) {
+            __builtin_prefetch(w + 64 * v + AHEAD);
             B64 two = bytes(w + 64 * v), first = two & low, second = (B64)(((I16)two >> 4) & (I16)low);
             for (int t = 0; t < tokens; t++) {
                 const int8_t *part = q + t * in.padded + g * GROUP + 4 * v;
@@ -588,30 +591,81 @@ static void turn_row(Step *s, int64_t index, int64_t row) {
     }
 }
 
-/* Scores of `group` query heads against keys from..to, a whole number of vectors wide where `vectors` says so. */
+/* The sums of sixteen vectors, as one vector: halves of pairs are added until one is left. */
+INLINE F16 sums(const F16 *v) {
+#if defined(__clang__)
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (I16){__VA_ARGS__})
+#endif
+#define EVEN1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define ODD1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define EVEN2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define ODD2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define EVEN4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define ODD4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define EVEN8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define ODD8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+    F16 a[8], b[4], c[2];
+    for (int i = 0; i < 8; i++) a[i] = MIX(v[2 * i], v[2 * i + 1], EVEN1) + MIX(v[2 * i], v[2 * i + 1], ODD1);
+    for (int i = 0; i < 4; i++) b[i] = MIX(a[2 * i], a[2 * i + 1], EVEN2) + MIX(a[2 * i], a[2 * i + 1], ODD2);
+    for (int i = 0; i < 2; i++) c[i] = MIX(b[2 * i], b[2 * i + 1], EVEN4) + MIX(b[2 * i], b[2 * i + 1], ODD4);
+    return MIX(c[0], c[1], EVEN8) + MIX(c[0], c[1], ODD8);
+}
+
+/* Scores of `group` query heads against `count` keys; heads of `vectors` whole vectors, or of any width where it is 0. */
 INLINE void score(const float *q, const float *k, int64_t count, int group, int n, const int vectors, float by, float *out, int64_t stride) {
-    for (int g = 0; g < group; g++) {
-        F16 part[8];
-        for (int i = 0; i < vectors; i++) part[i] = load(q + (int64_t)g * n + 16 * i);
-        for (int64_t s = 0; s < count; s++) {
-            const float *key = k + s * n;
-            if (!vectors) { out[g * stride + s] = by * dot(q + (int64_t)g * n, key, n); continue; }
-            F16 a = part[0] * load(key), b = all(0);
-            for (int i = 1; i < vectors; i++) { if (i & 1) b += part[i] * load(key + 16 * i); else a += part[i] * load(key + 16 * i); }
-            out[g * stride + s] = by * sum(a + b);
+    for (int64_t s = 0; s < count; s += 16) {
+        int64_t here = count - s < 16 ? count - s : 16;
+        for (int g = 0; g < group; g++) {
+            const float *head = q + (int64_t)g * n, *key = k + s * n;
+            if (!g) for (int i = 0; i < 16 * n; i += 16) __builtin_prefetch(key + 16 * n + i);
+            if (!vectors || here < 16) {
+                for (int64_t i = 0; i < here; i++) out[g * stride + s + i] = by * dot(head, key + i * n, n);
+                continue;
+            }
+            F16 part[16];
+            for (int i = 0; i < 16; i++) part[i] = load(head) * load(key + i * n);
+            for (int v = 1; v < vectors; v++) {
+                F16 x = load(head + 16 * v);
+                for (int i = 0; i < 16; i++) part[i] += x * load(key + i * n + 16 * v);
+            }
+            store(out + g * stride + s, by * sums(part));
         }
     }
 }
 
-INLINE void mix(const float *weights, const float *v, int64_t count, int n, const int vectors, float *out) {
-    F16 acc[8];
-    for (int i = 0; i < vectors; i++) acc[i] = all(0);
-    for (int64_t s = 0; s < count; s++)
-        for (int i = 0; i < vectors; i++) acc[i] += weights[s] * load(v + s * n + 16 * i);
-    for (int i = 0; i < vectors; i++) store(out + 16 * i, acc[i]);
-    if (vectors) return;
-    memset(out, 0, (size_t)n * 4);
-    for (int64_t s = 0; s < count; s++) for (int i = 0; i < n; i++) out[i] += weights[s] * v[s * n + i];
+/* Sums of `count` values weighted for each of `group` heads, four vectors and four heads at a time. */
+INLINE void mix_some(const float *weights, int64_t stride, const float *v, int64_t count, int n, const int group, float *out, int64_t apart) {
+    F16 acc[4][4];
+    for (int g = 0; g < group; g++) for (int i = 0; i < 4; i++) acc[g][i] = all(0);
+    for (int64_t s = 0; s < count; s++) {
+        F16 value[4];
+        for (int i = 0; i < 4; i++) { value[i] = load(v + s * n + 16 * i); __builtin_prefetch(v + (s + 16) * n + 16 * i); }
+        for (int g = 0; g < group; g++) for (int i = 0; i < 4; i++) acc[g][i] += weights[g * stride + s] * value[i];
+    }
+    for (int g = 0; g < group; g++) for (int i = 0; i < 4; i++) store(out + g * apart + 16 * i, acc[g][i]);
+}
+
+static void mix(const float *weights, int64_t stride, const float *v, int64_t count, int n, int group, float *out, int64_t apart) {
+    int whole = n / 64 * 64;
+    for (int g = 0; g < group; g += 4)
+        for (int i = 0; i < whole; i += 64) {
+            const float *w = weights + g * stride;
+            float *to = out + g * apart + i;
+            switch (group - g) {
+            case 1: mix_some(w, stride, v + i, count, n, 1, to, apart); break;
+            case 2: mix_some(w, stride, v + i, count, n, 2, to, apart); break;
+            case 3: mix_some(w, stride, v + i, count, n, 3, to, apart); break;
+            default: mix_some(w, stride, v + i, count, n, 4, to, apart);
+            }
+        }
+    for (int g = 0; g < group; g++) {
+        for (int i = whole; i < n; i++) out[g * apart + i] = 0;
+        if (whole < n)
+            for (int64_t s = 0; s < count; s++)
+                for (int i = whole; i < n; i++) out[g * apart + i] += weights[g * stride + s] * v[s * n + i];
+    }
 }
 
 /* One stretch of one row's keys for the query heads that share a key-value head: sums, with their maximum and total. */
@@ -631,6 +685,7 @@ static void attend(Step *s, int64_t index, int64_t item) {
     const float *k = s->c->cache + cached(s, index, 0, row, head) + from * n, *v = s->c->cache + cached(s, index, 1, row, head) + from * n;
     if (n == 64) score(q, k, count, group, n, 4, m->scale, scores, stride);
     else if (n == 128) score(q, k, count, group, n, 8, m->scale, scores, stride);
+    else if (n == 256) score(q, k, count, group, n, 16, m->scale, scores, stride);
     else score(q, k, count, group, n, 0, m->scale, scores, stride);
     for (int g = 0; g < group; g++) {
         float *line = scores + g * stride, most = -INFINITY, *out = partial + g * (n + 2);
@@ -647,10 +702,8 @@ static void attend(Step *s, int64_t index, int64_t item) {
             store(line + i, x);
         }
         out[0] = most; out[1] = sum(total);
-        if (n == 64) mix(line, v, count, n, 4, out + 2);
-        else if (n == 128) mix(line, v, count, n, 8, out + 2);
-        else mix(line, v, count, n, 0, out + 2);
     }
+    mix(scores, stride, v, count, n, group, partial + 2, n + 2);
 }
 
 static void gather(Step *s, int64_t row) { /* the stretches of each head as one */
