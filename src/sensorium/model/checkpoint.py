@@ -72,7 +72,7 @@ def save(model: MultimodalLM, folder: Path | str, shard_bytes: int = SHARD_BYTES
             str(folder), f"cannot take a model quantised to {blueprint.config.quantize}", "Load it unquantised and save that"
         )
     folder = Path(folder).expanduser().resolve()
-    _refuse_other(folder)
+    refuse_other(folder)
     with replacing(folder) as fresh:
         write_blueprint(blueprint, fresh)
         write_tensors(fresh, own_tensors(model), shard_bytes)
@@ -234,8 +234,12 @@ def decoder_names(tensors: Mapping[str, Tensor], adapter: LoraConfig | None) -> 
     return found
 
 
-def _refuse_other(folder: Path) -> None:
-    """A folder that is replaced whole must not be somebody's photos."""
+def refuse_other(folder: Path) -> None:
+    """A folder that is replaced whole must not be somebody's photos.
+
+    Raises:
+        CheckpointError: it is a file, or holds something and no `config.json`.
+    """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file()):
         raise CheckpointError(
             str(folder), "holds something that is not a checkpoint", "Name a new folder, or an old checkpoint"
