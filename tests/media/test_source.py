@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote_from_bytes
@@ -149,3 +151,9 @@ def test_pixels_and_deadline_messages() -> None:
     with pytest.raises(LimitError, match=r"film: takes over -1 s to decode"):
         check()
     Limits().deadline("film")()
+
+
+def test_the_page_on_media_tells_the_limits_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "media.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE))
+    assert {name: float(value) for name, value in told.items()} == dataclasses.asdict(Limits())

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sensorium.errors import LimitError, MediaError, RequestError
-from sensorium.media import film
+from sensorium.media import audio, film
 from sensorium.media.animation import animation
 from sensorium.media.source import Limits, load
 from sensorium.media.stream import has_picture, open_stream
@@ -175,8 +175,8 @@ def test_what_is_no_video() -> None:
 
 def test_the_cover_of_an_album_is_no_video() -> None:
     file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        sound = container.add_stream("libmp3lame", rate=44_100, layout="mono")
+    with av.open(file, "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=44_100, layout="mono")
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 48, 32, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
@@ -187,8 +187,9 @@ def test_the_cover_of_an_album_is_no_video() -> None:
             container.mux(packet)
     blob = load(file.getvalue())
     with open_stream(blob, "video", lambda: None) as container:
-        pictured = [bool(stream.disposition & av.stream.Disposition.attached_pic) for stream in container.streams.video]
-    assert has_picture(blob, lambda: None) == (not all(pictured))
+        assert len(container.streams.video) == 1
+    assert not has_picture(blob, lambda: None)
+    assert audio.decode(blob).seconds == pytest.approx(1, abs=0.1)
 
 
 def test_a_video_that_breaks_off_says_where() -> None:
@@ -216,11 +217,14 @@ def test_a_playlist_opens_nothing() -> None:
 
 
 def test_pictures_whose_clock_stands_still_are_spread_at_their_rate() -> None:
-    """Every duration in the track's table (stts) is 0, as some editors write it."""
+    """The track's table of durations (stts) says 0 for every frame but the last, as some editors write it."""
     data = bytearray(filmed("mp4", "mpeg4", "aac", count=20, fps=10))
-    at = data.index(b"stts") + 8
-    assert struct.unpack_from(">II", data, at)[1] == 20
-    struct.pack_into(">I", data, at + 8, 0)
+    at = data.index(b"stts")
+    assert struct.unpack_from(">II", data, at + 8) == (1, 20)
+    data[at + 8 : at + 20] = struct.pack(">5I", 2, 19, 0, 1, 512)
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        place = data.index(kind) - 4
+        struct.pack_into(">I", data, place, struct.unpack_from(">I", data, place)[0] + 8)
     clip = decode(bytes(data), frames=4)
     assert clip.fps == pytest.approx(10, abs=0.5)  # twenty frames beside two seconds of sound
     assert clip.times_F == pytest.approx([k / clip.fps for k in (2, 7, 12, 17)])
