@@ -164,7 +164,7 @@ class Reader:
         encoder = self.encoders.get(modality)
         if encoder is None:
             known = ", ".join(self.encoders) or "text only"
-            raise _cannot(name, f"an encoder for {modality}", f"It takes {known}; choose another model with --model")
+            raise _cannot(name, f"encoder for {modality}", f"It takes {known}; choose another model with --model")
         connected = self.connectors[modality].grid
         return [
             piece._replace(grid=connected(piece.grid) if self.spliced else (1,) * len(piece.grid))
