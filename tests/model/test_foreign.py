@@ -293,12 +293,12 @@ def test_whisper_hears_a_language_and_says_which(load: Any) -> None:
 def test_what_a_model_cannot_take_in_is_refused(load: Any) -> None:
     sound, picture = Audio(encode_wav(wave(0), 16000)), Image(png(noise(0)))
     for name, part, words in (
-        ("llava_onevision", sound, r"is audio, and llava_onevision takes only image, text.*--model"),
-        ("qwen2_audio", picture, r"is image, and qwen2_audio takes only audio, text"),
-        ("smollm", picture, r"is image, and smollm takes only text"),
-        ("smollm", Document(b"%PDF"), r"is image, and smollm takes only text"),
-        ("gemma3", Video("clip.mp4"), r"clip.mp4: is video, and gemma3 takes only image, text"),
-        ("whisper", picture, r"is image, and whisper takes only audio, text"),
+        ("llava_onevision", sound, r"is a recording, and llava_onevision takes only image, text.*--model"),
+        ("qwen2_audio", picture, r"is a picture, and qwen2_audio takes only audio, text"),
+        ("smollm", picture, r"is a picture, and smollm takes only text"),
+        ("smollm", Document(b"%PDF"), r"is a document, shown as pictures of its pages, and smollm takes only text"),
+        ("gemma3", Video("clip.mp4"), r"clip.mp4: is a clip, and gemma3 takes only image, text"),
+        ("whisper", picture, r"is a picture, and whisper takes only audio, text"),
     ):
         with pytest.raises(RequestError, match=words):
             load(name).answer([user(part, Text("?"))], Sampling())

@@ -68,7 +68,9 @@ class BeamState:
         parents_RW = torch.zeros(prompts, beams, dtype=torch.long, device=device)
         self._ended = _Beams(nothing.long(), nothing, scores_RW, parents_RW)
         self._ended_RW = torch.zeros(prompts, beams, dtype=torch.bool, device=device)
-        self._running = self._ended._replace(scores_RW=scores_RW.clone().index_fill_(1, torch.zeros(1, dtype=torch.long), 0.0))
+        first_RW = scores_RW.clone()
+        first_RW[:, 0] = 0.0
+        self._running = self._ended._replace(scores_RW=first_RW)
         self.done = False
 
     def said(self) -> Tensor:

@@ -37,15 +37,15 @@ class Senses:
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
 
-    def need(self, kind: str, name: str) -> None:
-        """Refuse a medium that the model has no tower for.
+    def need(self, kind: str, name: str, thing: str) -> None:
+        """Refuse a medium that the model has no tower for; `thing` says what it is, in words.
 
         Raises:
             RequestError: names the medium, the model and what it takes.
         """
         if kind not in self.kinds:
             takes = ", ".join(sorted({"text"} | self.kinds))
-            raise RequestError(name, f"is {kind}, and {self.model} takes only {takes}", "Choose another model with --model")
+            raise RequestError(name, f"is {thing}, and {self.model} takes only {takes}", "Choose another model with --model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +136,14 @@ def _name(part: Media) -> str:
 
 
 def _image(part: Image, senses: Senses, use: Use) -> _Shown:
-    senses.need("image", _name(part))
+    senses.need("image", _name(part), "a picture")
     picture = image.decode(part.source, senses.limits, senses.access)
     block = {"type": "image", "image": image.to_pillow(picture.pixels_CHW)}
     return _Shown([block], replace(use, name=picture.name, tiles=1, notes=picture.notes))
 
 
 def _audio(part: Audio, senses: Senses, use: Use) -> _Shown:
-    senses.need("audio", _name(part))
+    senses.need("audio", _name(part), "a recording")
     sound = audio.decode(part.source, part.start, part.stop, senses.limits, senses.access, senses.rate)
     _check_seconds(sound, senses)
     block = {"type": "audio", "audio": sound.wave_T.numpy()}
@@ -152,7 +152,7 @@ def _audio(part: Audio, senses: Senses, use: Use) -> _Shown:
 
 
 def _video(part: Video, senses: Senses, use: Use) -> _Shown:
-    senses.need("video", _name(part))
+    senses.need("video", _name(part), "a clip")
     clip = video.decode(part.source, part.start, part.stop, senses.frames, senses.limits, senses.access)
     notes = (*clip.notes, "its sound is not heard by this model") if clip.sound is not None else clip.notes
     block = {"type": "video", "video": clip.frames_FCHW.permute(0, 2, 3, 1).contiguous().numpy()}
@@ -166,7 +166,7 @@ def _video(part: Video, senses: Senses, use: Use) -> _Shown:
 
 def _document(part: Document, senses: Senses, use: Use) -> _Shown:
     """A page is a picture."""
-    senses.need("image", _name(part))
+    senses.need("image", _name(part), "a document, shown as pictures of its pages")
     pages = document.decode(part.source, part.first, part.last, senses.dpi, senses.limits, senses.access)
     blocks = [{"type": "image", "image": image.to_pillow(page.picture.pixels_CHW)} for page in pages]
     numbers = tuple(pages.numbers)
