@@ -1,0 +1,84 @@
+"""The data that `nano` is trained and measured on: Flickr8k, DAQUAR and spoken digits, as plain rows."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from sensorium.errors import RequestError
+
+
+class Photo(NamedTuple):
+    """A photo with five captions as people wrote them."""
+
+    path: str
+    split: str
+    captions: tuple[str, ...]
+
+
+class RoomQuestion(NamedTuple):
+    """A question about a photo of a room."""
+
+    path: str
+    split: str
+    question: str
+    answer: str
+
+
+class Digit(NamedTuple):
+    """A spoken digit."""
+
+    path: str
+    split: str
+    word: str
+    speaker: str
+
+
+def photos(data: Path) -> list[Photo]:
+    """`flickr8k/captions.jsonl`."""
+    rows = _rows(data / "flickr8k" / "captions.jsonl")
+    return [Photo(str(data / "flickr8k" / row["image"]), row["split"], tuple(row["captions"])) for row in rows]
+
+
+def rooms(data: Path) -> list[RoomQuestion]:
+    """`daquar/questions.jsonl`; a tenth of the training photos is the split "dev"."""
+    rows = _rows(data / "daquar" / "questions.jsonl")
+    shown = sorted({row["image"] for row in rows if row["split"] == "train"})
+    random.Random(0).shuffle(shown)
+    kept = set(shown[: len(shown) // 10])
+    return [
+        RoomQuestion(
+            str(data / "daquar" / row["image"]),
+            "dev" if row["image"] in kept else row["split"],
+            as_question(row["question"]),
+            row["answer"].replace("_", " "),
+        )
+        for row in rows
+    ]
+
+
+def digits(data: Path) -> list[Digit]:
+    """`fsdd/labels.jsonl`."""
+    rows = _rows(data / "fsdd" / "labels.jsonl")
+    return [Digit(str(data / "fsdd" / row["audio"]), row["split"], row["text"], row["speaker"]) for row in rows]
+
+
+def as_sentence(text: str) -> str:
+    """A caption or short answer with a capital, a full stop and no space before punctuation."""
+    text = re.sub(r"\s+([.,!?;:'])", r"\1", re.sub(r"\s+", " ", text.strip())).rstrip(" .,;")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def as_question(text: str) -> str:
+    """A question with a capital and no space before its mark."""
+    text = re.sub(r"\s+\?", "?", re.sub(r"\s+", " ", text.replace("_", " ").strip()))
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise RequestError(str(path), "is not there", "Name the folder of the training data: --data FOLDER")
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]

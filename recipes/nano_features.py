@@ -1,0 +1,82 @@
+"""What the frozen towers make of the training data, kept on disk: photos (mirrored too), rooms, digits, captions as vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recipes.nano_data import Digit, Photo, as_sentence
+from sensorium.batch import Modality
+from sensorium.media import audio, image
+from sensorium.model.multimodal import MultimodalLM
+from sensorium.training.features import FeatureStore
+
+MIRRORED = " mirrored"
+Say = Callable[[str], None]
+
+
+def pictures(model: MultimodalLM, paths: Sequence[str], folder: Path, say: Say, mirrored: bool = False) -> FeatureStore:
+    """Features `(49, 1280)` of each picture, and then of its mirror image if asked for."""
+    encoder = model.encoders[Modality.IMAGE]
+
+    def pixels(name: str) -> Tensor:
+        (piece,) = encoder.prepare(image.decode(name.removesuffix(MIRRORED)))
+        return piece.tensor.flip(-1) if name.endswith(MIRRORED) else piece.tensor
+
+    names = [name for path in paths for name in ((path, path + MIRRORED) if mirrored else (path,))]
+    store = FeatureStore(folder, encoder.dim, names)
+    for done in store.fill(lambda some: list(encoder([pixels(name) for name in some]).x_BTD), batch=32, save_every=25):
+        say(f"{folder.name}: {done} of {len(names)}")
+    return store
+
+
+def recordings(model: MultimodalLM, paths: Sequence[str], folder: Path, say: Say) -> FeatureStore:
+    """Features `(T, 384)` of each recording, at its own length."""
+    encoder = model.encoders[Modality.AUDIO]
+
+    def encode(some: Sequence[str]) -> list[Tensor]:
+        mels = [piece.tensor for path in some for piece in encoder.prepare(audio.decode(path))]
+        features = encoder(mels)
+        return [x_TD[valid_T] for x_TD, valid_T in zip(features.x_BTD, features.valid_BT, strict=True)]
+
+    store = FeatureStore(folder, encoder.dim, paths)
+    for done in store.fill(encode, batch=16, save_every=25):
+        say(f"{folder.name}: {done} of {len(paths)}")
+    return store
+
+
+def heard(model: MultimodalLM, digits: Sequence[Digit], file: Path, say: Say, every: int = 4) -> dict[int, str]:
+    """What speech recognition hears in every fourth recording (some of it wrong: that is to be learned too)."""
+    found: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    assert model.reader.listen is not None
+    for index in range(0, len(digits), every):
+        if str(index) not in found:
+            words = model.reader.listen(audio.decode(digits[index].path))
+            found[str(index)] = "\n".join(reading.text.strip() for reading in words)
+        if index % (100 * every) == 0:
+            file.write_text(json.dumps(found), "utf-8")
+            say(f"heard: {index} of {len(digits)}")
+    file.write_text(json.dumps(found), "utf-8")
+    return {int(index): text for index, text in found.items()}
+
+
+@torch.no_grad()
+def sentences(model: MultimodalLM, photos: Sequence[Photo], file: Path, say: Say) -> Tensor:
+    """The frozen sentence vectors of all captions, `(photos, captions, 384)`."""
+    if not file.is_file():
+        assert model.dual is not None
+        texts = [as_sentence(text) for photo in photos for text in photo.captions]
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        vectors_ID = torch.zeros(len(texts), model.dual.dim)
+        for start in range(0, len(order), 2048):
+            some = order[start : start + 2048]
+            vectors_ID[some] = model.dual.text.vectors([texts[index] for index in some])
+            say(f"sentences: {start + len(some)} of {len(order)}")
+        save_file({"sentences": vectors_ID.half()}, file)
+    vectors_ID = load_file(file)["sentences"].float()
+    return vectors_ID.unflatten(0, (len(photos), -1))
