@@ -30,10 +30,6 @@ from sensorium.media.audio import Sound, decode
 from sensorium.model.ctranslate2 import read_ctranslate2
 from sensorium.model.transcribe import Hearing, SpeechModel, covered
 
-EXACT = 0.0
-FULL = 30.0
-
-
 def load(folder: Path) -> SpeechModel:
     state = read_ctranslate2(folder / "model.bin")
     settings = json.loads((folder / "config.json").read_text())
@@ -122,7 +118,7 @@ def main() -> None:
     chosen = Hearing()
     settings = [chosen]
     if not options.quick:
-        settings += [replace(chosen, padding=padding) for padding in (EXACT, 4.0, FULL)]
+        settings += [replace(chosen, padding=padding) for padding in (0.0, 4.0, 8.0)]
         settings += [replace(chosen, timestamps=False), replace(chosen, search=Search(beams=1))]
     for hearing in settings:
         words(model, sounds, texts, hearing)
