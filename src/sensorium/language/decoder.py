@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sensorium.errors import RequestError
 from sensorium.language.cache import KVCache
 from sensorium.language.config import DecoderConfig
+from sensorium.language.step import NativeStep
 from sensorium.nn.attention import attend, attend_openly, bias_of, visible
 from sensorium.nn.fused import Fused, fuse
 from sensorium.nn.mlp import GatedMlp
@@ -21,7 +22,6 @@ from sensorium.nn.trace import SILENT, Trace
 
 if TYPE_CHECKING:
     from sensorium.language.quantized import QuantizedEmbedding
-    from sensorium.language.step import NativeStep
 
 
 class View(NamedTuple):
@@ -158,7 +158,7 @@ class Decoder(nn.Module):
         if not config.tie_embeddings:
             self.lm_head = nn.Linear(config.dim, config.vocab_size, bias=False)
         self.head: Callable[[Tensor], Tensor] | None = None  # a faster way to the logits: `fuse`
-        self.step: NativeStep | None = None  # a faster way for one position in each row: `quantize`
+        self.step: NativeStep | None = None  # a faster way for one position in each row: `fuse`, `quantize`
         for name, weight in self.named_parameters():
             if weight.dim() > 1:
                 nn.init.normal_(weight, std=0.02)
@@ -238,7 +238,7 @@ class Decoder(nn.Module):
         return logits_V if cap is None else (logits_V / cap).tanh() * cap
 
     def fuse(self, packed: bool = False) -> None:
-        """Freeze the weights and run projections that share an input as one product, for inference.
+        """Freeze the weights and run projections that share an input as one product, and steps compiled, for inference.
 
         Adapted or quantised layers are left as they are. Names and state dict do not change; moving, casting or loading
         undoes it.
@@ -248,6 +248,7 @@ class Decoder(nn.Module):
         """
         for part in self._fusable():
             part.fuse(packed)
+        self.step = self.step or NativeStep()
         self.head = Fused([self.embed_tokens if self.config.tie_embeddings else self.lm_head], packed) if packed else None
 
     def unfuse(self) -> None:
