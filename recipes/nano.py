@@ -56,16 +56,17 @@ def main() -> None:
         room_views = nano_features.pictures(model, sorted({row.path for row in rooms}), work / "rooms", print)
         course = nano_photos.Course(photos, rooms, (views, room_views))
         kept = list(course.photos)
-        nano_naming.run(
-            model.connectors[Modality.IMAGE],
-            embeddings_VD,
-            tokenizer,
-            [" ".join(photos[index].captions) for index in kept],
-            lambda row, chance: views[2 * kept[row] + chance.randrange(2)],
-            NAMING_EPOCHS,
-            work / "naming-photos",
-            print,
-        )
+        if not (work / "captioning").is_file():
+            nano_naming.run(
+                model.connectors[Modality.IMAGE],
+                embeddings_VD,
+                tokenizer,
+                [" ".join(photos[index].captions) for index in kept],
+                lambda row, chance: views[2 * kept[row] + chance.randrange(2)],
+                NAMING_EPOCHS,
+                work / "naming-photos",
+                print,
+            )
         steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
         plan = Plan(steps, args.minutes)
         nano_model.write(args.out, nano_photos.run(model, course, plan, work / "captioning", print), shapes)
