@@ -114,7 +114,7 @@ def test_half_precision_stays_on_disk_and_is_exact(tmp_path: Path) -> None:
         assert (logits(tmp_path / "ours") - net.float()(IDS).logits).abs().max() <= 1e-4
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "gemma3"])
 def test_gguf_files(tmp_path: Path, kind: str) -> None:
     _, net = reference(kind)
     path = write(tmp_path / "model.gguf", kind, net)

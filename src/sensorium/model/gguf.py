@@ -196,8 +196,8 @@ def _config(facts: _Facts, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         config["attention_bias"] = "model.layers.0.self_attn.q_proj.bias" in tensors
         config["mlp_bias"] = "model.layers.0.mlp.up_proj.bias" in tensors
     if kind == "gemma3":
+        del config["hidden_act"]
         config |= {
-            "hidden_act": "gelu_pytorch_tanh",
             "hidden_activation": "gelu_pytorch_tanh",
             "sliding_window": facts.whole("attention.sliding_window"),
             "layer_types": [
