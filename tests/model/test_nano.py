@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +78,24 @@ def test_an_assembled_folder_is_taken_as_it_is(tmp_path: Path, monkeypatch: pyte
     (folder / "config.json").write_text("{}")
     monkeypatch.setattr(nano, "SOURCES", SOURCES)
     assert assemble(tmp_path, trained=trained) == folder
+
+
+def test_two_that_come_at_once_assemble_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, made, said = write_trained(tmp_path / "trained"), [], []
+
+    def slow(folder: Path, trained_: Path, say: object) -> None:
+        made.append(folder)
+        time.sleep(0.3)
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+
+    monkeypatch.setattr(nano, "_assemble", slow)
+    monkeypatch.setattr(nano, "SOURCES", ())
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: assemble(tmp_path / "cache", said.append, trained), range(2)))
+    assert folders[0] == folders[1]
+    assert len(made) == 1
+    assert said == ["another process is assembling nano; waiting for it"]
 
 
 def test_weights_that_are_absent_or_wrong_are_refused(tmp_path: Path) -> None:

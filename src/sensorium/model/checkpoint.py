@@ -93,8 +93,10 @@ def load(folder: Path | str, *, quantize: Packing | None = None) -> MultimodalLM
     blueprint = read_blueprint(folder)
     if quantize is not None:
         blueprint = replace(blueprint, config=blueprint.config.model_copy(update={"quantize": quantize}))
+    tensors = read_tensors(folder)
+    _check_size(blueprint.config, tensors, str(folder))
     model = build_unfilled(blueprint)
-    assign(model, read_tensors(folder), str(folder))
+    assign(model, tensors, str(folder))
     if blueprint.config.quantize is not None:
         pack(model.decoder, 8 if blueprint.config.quantize == "int8" else 4)
     return model
@@ -232,6 +234,17 @@ def decoder_names(tensors: Mapping[str, Tensor], adapter: LoraConfig | None) -> 
         inner = f"{path}.base" if adapter is not None and adapter.hits(path) else path
         found[f"decoder.{inner}.{leaf}"] = tensor
     return found
+
+
+def _check_size(config: Config, tensors: Mapping[str, Tensor], thing: str) -> None:
+    """A configuration that asks for far more than the file holds is refused before memory is asked for."""
+    held, language = sum(tensor.numel() for tensor in tensors.values()), config.language
+    wanted = language.vocab_size * language.dim + language.layers * language.dim * (language.inner_dim + language.head_dim)
+    if wanted > held or language.layers > len(tensors):
+        problem = (
+            f"holds {held:,} numbers in {len(tensors):,} tensors, and its config.json describes a model of over {wanted:,}"
+        )
+        raise CheckpointError(thing, problem, "Copy the whole checkpoint folder again")
 
 
 def refuse_other(folder: Path) -> None:
