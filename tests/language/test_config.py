@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from sensorium.errors import CheckpointError
 from sensorium.language.config import DecoderConfig
@@ -129,6 +130,17 @@ def test_layers_that_cannot_be(change: dict[str, Any], message: str) -> None:
     sliding = {"layer_types": ["sliding_attention", "full_attention"]}
     with pytest.raises(CheckpointError, match=message):
         DecoderConfig.from_hf({**base, **(sliding if "layer_types" not in change else {"sliding_window": 8}), **change})
+
+
+def test_unknown_fields_in_a_checkpoint_are_refused() -> None:
+    config = DecoderConfig.from_hf({**SMOLLM2, "rope_scaling": {"type": "linear", "factor": 2.0}})
+    adapter = TypeAdapter(DecoderConfig)
+    assert adapter.validate_json(adapter.dump_json(config)) == config
+    row = adapter.dump_python(config)
+    with pytest.raises(ValidationError, match="Unexpected keyword argument"):
+        adapter.validate_python({**row, "windows": 3})
+    with pytest.raises(ValidationError, match="Unexpected keyword argument"):
+        adapter.validate_python({**row, "rope": {"theta": 1e4, "faktor": 2.0}})
 
 
 def test_every_field_that_changes_the_model_is_written() -> None:

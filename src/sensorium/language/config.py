@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from sensorium.language import families
 from sensorium.language.families import Activation, Family, wrong
@@ -28,6 +28,8 @@ class DecoderConfig:
     Raises:
         CheckpointError: numbers that do not fit together.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where a checkpoint's config.json holds it
 
     family: Family
     vocab_size: int

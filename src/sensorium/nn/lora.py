@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class LoraConfig:
         targets: last names of the linear layers, or longer endings of their paths, as PEFT matches them.
         dora: learn the length of each output row apart from its direction.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where a checkpoint's config.json holds it
 
     r: int = 16
     alpha: float = 32.0

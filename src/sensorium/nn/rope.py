@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ class Rope:
             are set.
         truncate: yarn's ramp starts and ends at whole dimensions.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where a checkpoint's config.json holds it
 
     theta: float = 10_000.0
     kind: Literal["default", "linear", "llama3", "yarn"] = "default"
