@@ -171,3 +171,9 @@ def test_the_language_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_read_gives_what_the_layout_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     _script(monkeypatch, _said(_time(0), 3, _time(1)))
     assert _model().read(_sound(1.0)) == [Reading("go", (0.0, 1.0), pytest.approx(0.8187, abs=1e-4))]
+
+
+@pytest.mark.parametrize("hearing", [Hearing(chunk=31.0), Hearing(chunk=0.5), Hearing(batch=0)])
+def test_chunks_that_cannot_be_heard_are_refused(hearing: Hearing) -> None:
+    with pytest.raises(RequestError, match=r"are not at least 1 of 1\.\.30 s\. Choose others"):
+        list(_model().transcribe(_sound(1.0), hearing))

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from sensorium.batch import Features
 from sensorium.encoders.audio import STEPS, AudioEncoder
 from sensorium.encoders.spectrogram import log_mel
+from sensorium.errors import RequestError
 from sensorium.language.dictation import STEP, Dictation, Search, SpeechTask, SpeechTokens, dictate, spoken_language
 from sensorium.language.speech import SpeechDecoder
 from sensorium.media.audio import Sound, chunks, decode
@@ -40,7 +41,7 @@ class Segment:
 
     Args:
         start, stop: in seconds of the file. text: empty where nobody speaks.
-        tokens: of the words. logprob: the mean of theirs. no_speech: probability that nobody speaks.
+        tokens: of the words. logprob, no_speech: of all the chunk: the tokens' mean, and the probability that nobody speaks.
         chunk: the stretch that was heard in one go; the chunks of all segments together are the whole sound.
         times: where `start` and `stop` come from: the model's timestamps, or the chunk's length shared out by letters.
         temperature: of the search that found the words; above 0 the first tries were doubtful.
@@ -123,10 +124,18 @@ def transcribe(
         heard: a decoded sound at 16 kHz, or a path, URL or bytes.
 
     Raises:
-        MediaError: the source is no sound that can be read. RequestError: a language or task the model does not have.
+        MediaError: the source is no sound that can be read.
+        RequestError: a language or task the model does not have, or chunks longer than it can hear.
     """
+    longest = model.encoder.config.steps / STEPS
+    if not 1 <= hearing.chunk <= longest or hearing.batch < 1:
+        raise RequestError(
+            f"{hearing.batch} chunks of {hearing.chunk:g} s",
+            f"are not at least 1 of 1..{longest:g} s",
+            "Choose others, or leave the defaults",
+        )
     sound = heard if isinstance(heard, Sound) else decode(heard)
-    pieces = chunks(sound, min(hearing.chunk, model.encoder.config.steps / STEPS), least=0.25)
+    pieces = chunks(sound, hearing.chunk, least=0.25)
     listener = _Listener(model, hearing)
     for first in range(0, len(pieces), hearing.batch):
         batch = pieces[first : first + hearing.batch]
@@ -137,7 +146,7 @@ def transcribe(
 
 
 def readings(segments: Iterable[Segment]) -> list[Reading]:
-    """Segments with words as `Reading(text, (t0, t1), confidence)`; the confidence is the words' mean probability."""
+    """Segments with words as `Reading(text, (t0, t1), confidence)`; the confidence is the (geometric) mean probability of a token."""
     return [
         Reading(segment.text, (segment.start, segment.stop), math.exp(segment.logprob)) for segment in segments if segment.text
     ]
