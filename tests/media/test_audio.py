@@ -53,6 +53,11 @@ def test_every_format(name: str) -> None:
     assert loudness_at(sound, 440) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("form", ["AIFF", "AU"])
+def test_older_formats(form: str) -> None:
+    assert torch.equal(decode(recorded(form, "FLOAT")).wave_T, torch.from_numpy(tone()))
+
+
 @pytest.mark.parametrize(("data", "precise"), [(encoded("mov", "alac"), 1e-4), (recorded("FLAC", "PCM_24", rate=44_100), 1e-4)])
 def test_resampling_keeps_the_wave(data: bytes, precise: float) -> None:
     sound = decode(data)
@@ -132,6 +137,12 @@ def test_a_wav_that_breaks_off_says_so() -> None:
     sound = decode(valid()["pcm16.wav"][:10_000])
     assert sound.notes == ("the file breaks off: 6,044 bytes of sound that its header promises are missing",)
     assert sound.seconds_total == sound.stop == pytest.approx(9956 / 32_000)
+
+
+def test_an_ogg_that_breaks_off_says_so() -> None:
+    data = recorded("OGG", "VORBIS", seconds=20)
+    assert decode(data).notes == ()
+    assert decode(data[: len(data) // 2]).notes == ("the file breaks off: its last page is missing",)
 
 
 def test_a_header_of_unknown_length_is_usual_in_streams() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sensorium.errors import LimitError, MediaError
+from sensorium.media.animation import animation
 from sensorium.media.image import (
     Picture,
     Resampling,
@@ -111,6 +112,11 @@ def test_the_pixel_limit_stands_before_decoding(monkeypatch: pytest.MonkeyPatch)
     for data in (png(9000, 9000, b"no data at all"), saved(Image.new("1", (3000, 3000)), "TIFF"), moving("GIF", 2)):
         with pytest.raises(LimitError, match=r"has \d+ x \d+ = .* pixels, over the limit of 1,000"):
             decode(data, Limits(pixels=1000))
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": Image.Exif()}], ids=str)
+def test_a_webp_says_its_size_before_it_is_opened(options: dict[str, object]) -> None:
+    assert animation(saved(drawing(), "WEBP", **options), "image/webp")[1:3] == (WIDTH, HEIGHT)
 
 
 def test_pillows_own_alarm_is_neither_changed_nor_heard(recwarn: pytest.WarningsRecorder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from sensorium.errors import DependencyError
@@ -35,6 +36,18 @@ def test_words_are_read_in_order_with_their_boxes(capfd: pytest.CaptureFixture[s
     assert ocr.read(board({})) == ()
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_strips_are_read_in_bounded_time() -> None:
+    pytest.importorskip("rapidocr")
+    image = Image.new("RGB", (1600, 40), "white")
+    ImageDraw.Draw(image).text((10, 0), "HELLO STRIP", fill="black", font=ImageFont.load_default(32))
+    (found,) = ocr.read(Picture(to_tensor(image), "strip", *image.size))
+    assert found.text.replace(" ", "") == "HELLOSTRIP"
+    assert found.extent[2] - found.extent[0] > 0.5
+    assert found.extent[3] < 0.2
+    assert ocr._prepared(torch.zeros(3, 2000, 5, dtype=torch.uint8)).shape == (2000, 500, 3)
+    assert ocr._prepared(torch.zeros(3, 30, 100, dtype=torch.uint8)).shape == (30, 100, 3)
 
 
 def test_reading_order() -> None:

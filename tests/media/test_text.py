@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium.errors import MediaError
+from sensorium.media import audio, document, image, source, video
 from sensorium.media.source import load
 from sensorium.media.text import decode, kind_of_file, part_from_source
 from sensorium.parts import Audio, Document, Image, Text, Video
@@ -50,6 +53,27 @@ def test_line_ends_become_newlines() -> None:
 def test_the_kind_of_every_format(name: str) -> None:
     kind = "video" if name.startswith("moving") else KINDS[name.rpartition(".")[2]]
     assert kind_of_file(load(valid()[name])) == kind
+
+
+def test_large_files_are_read_from_disk_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_EAGER", 100)
+    for name, read in READERS.items():
+        path = tmp_path / name
+        path.write_bytes(valid()[name])
+        blob = load(str(path))
+        assert blob.content is None
+        assert torch.equal(read(blob), read(load(valid()[name])))
+
+
+READERS: dict[str, Callable[[source.Blob], torch.Tensor]] = {
+    "plain.jpg": lambda blob: image.decode(blob).pixels_CHW,
+    "lzw.tiff": lambda blob: image.decode(blob).pixels_CHW,
+    "plain.flac": lambda blob: audio.decode(blob).wave_T,
+    "aac.m4a": lambda blob: audio.decode(blob).wave_T,
+    "h264.mp4": lambda blob: video.decode(blob).frames_FCHW,
+    "moving.webp": lambda blob: video.decode(blob).frames_FCHW,
+    "plain.pdf": lambda blob: next(iter(document.decode(blob))).picture.pixels_CHW,
+}
 
 
 def test_a_container_without_pictures_is_a_recording() -> None:

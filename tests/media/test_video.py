@@ -26,6 +26,7 @@ FORMS = [
     ("mov", "libx264", "aac"),
     ("webm", "libvpx-vp9", "libopus"),
     ("matroska", "mpeg4", "libmp3lame"),
+    ("avi", "mpeg4", "libmp3lame"),
 ]
 
 

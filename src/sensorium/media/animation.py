@@ -107,6 +107,11 @@ def _webp(data: bytes) -> Animation:
     for kind, at, size in _chunks(data, 12, "<I", size_first=False):
         if kind == b"VP8X" and size >= 10:
             width, height = _three(data, at + 4) + 1, _three(data, at + 7) + 1
+        elif kind == b"VP8L" and size >= 5 and not width:
+            packed = int.from_bytes(data[at + 1 : at + 5], "little")
+            width, height = (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+        elif kind == b"VP8 " and size >= 10 and not width:
+            width, height = (side & 0x3FFF for side in _unpack("<HH", data, at + 6) or (0, 0))
         elif kind == b"ANMF" and size >= 16:
             durations.append(_shown(_three(data, at + 12) / 1000))
     return Animation(tuple(durations), width, height)

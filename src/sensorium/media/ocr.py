@@ -8,6 +8,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sensorium.errors import DependencyError
 from sensorium.media.image import Picture
@@ -17,6 +19,7 @@ SHORT_SIDE = 320
 """Pictures whose shorter side has fewer pixels are enlarged to it; the package's 736 is slower and sees words in textures."""
 
 _ENGINE = threading.Lock()
+_LONGEST = 4
 
 
 def read(picture: Picture) -> tuple[Reading, ...]:
@@ -28,9 +31,8 @@ def read(picture: Picture) -> tuple[Reading, ...]:
         DependencyError: rapidocr or onnxruntime is not installed.
     """
     _, height, width = picture.pixels_CHW.shape
-    array_BGR = np.ascontiguousarray(picture.pixels_CHW.permute(1, 2, 0).numpy()[:, :, ::-1])
     with _ENGINE:
-        found = _engine()(array_BGR)
+        found = _engine()(_prepared(picture.pixels_CHW))
     if found.boxes is None or found.txts is None or found.scores is None:
         return ()
     lines = [
@@ -54,6 +56,17 @@ def in_order(lines: Sequence[Reading]) -> tuple[Reading, ...]:
         else:
             rows.append([line])
     return tuple(line for row in rows for line in sorted(row, key=lambda item: item.extent[1]))
+
+
+def _prepared(pixels_CHW: Tensor) -> NDArray[np.uint8]:
+    """BGR, padded with white below or on the right to at most `_LONGEST` to one.
+
+    The detector enlarges the shorter side to 736 pixels, so a strip of 5 x 2000 would cost it minutes and gigabytes.
+    """
+    array = pixels_CHW.permute(1, 2, 0).numpy()[:, :, ::-1]
+    height, width, _ = array.shape
+    below, right = max(width // _LONGEST - height, 0), max(height // _LONGEST - width, 0)
+    return np.pad(array, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _extent(box: Any, height: int, width: int) -> tuple[float, float, float, float]:

@@ -18,7 +18,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"II+\0", "image/tiff"),
     (b"MM\0+", "image/tiff"),
     (b"fLaC", "audio/flac"),
-    (b"FORM", "audio/aiff"),
     (b".snd", "audio/basic"),
     (b"PK\x03\x04", "application/zip"),
     (b"\x1f\x8b", "application/gzip"),
@@ -36,12 +35,15 @@ _EXTENSIONS: dict[str, tuple[str, ...]] = {
     "image/tiff": ("tif", "tiff"),
     "audio/wav": ("wav", "wave"),
     "audio/flac": ("flac",),
+    "audio/aiff": ("aif", "aiff", "aifc"),
+    "audio/basic": ("au", "snd"),
     "audio/mpeg": ("mp3", "mp2", "mpga"),
     "audio/aac": ("aac",),
     "audio/ogg": ("ogg", "oga", "opus"),
     "audio/mp4": ("m4a", "m4b", "mp4"),
     "video/mp4": ("mp4", "m4v", "m4a", "mov"),
     "video/quicktime": ("mov", "qt", "mp4"),
+    "video/x-msvideo": ("avi",),
     "video/webm": ("webm", "weba"),
     "video/x-matroska": ("mkv", "mka", "webm"),
     "application/pdf": ("pdf", "ai"),
@@ -63,6 +65,8 @@ def sniff(head: bytes) -> str:
             return media_type
     if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return _RIFF.get(head[8:12], "application/octet-stream")
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "audio/aiff"
     if head[4:8] == b"ftyp":
         return _brand(head)
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):

@@ -25,6 +25,7 @@ _NATIVE = ("audio/wav", "audio/flac", "audio/mpeg", "audio/ogg", "audio/aiff", "
 _BLOCK = 1 << 19
 _GAP = 0.1
 _ROLL = 1.0
+_PAGE = 65_307
 _SCALES = {"uint8": (128.0, 128.0), "int16": (0.0, 2.0**15), "int32": (0.0, 2.0**31), "int64": (0.0, 2.0**63)}
 
 
@@ -82,6 +83,8 @@ def _from_soundfile(blob: Blob, file: soundfile.SoundFile, start: float) -> Wave
         waves.notes.append(f"{file.channels} channels mixed to one")
     if (missing := _missing_wav_bytes(blob)) > 0:
         waves.notes.append(f"the file breaks off: {missing:,} bytes of sound that its header promises are missing")
+    if blob.media_type == "audio/ogg" and not _has_last_page(blob):
+        waves.notes.append("the file breaks off: its last page is missing")
     waves.blocks = _read_blocks(file, waves, round(start * rate))
     return waves
 
@@ -113,6 +116,15 @@ def _missing_wav_bytes(blob: Blob) -> int:
                 return 0 if size >= 0xFFFFFF00 else size - (blob.size - file.tell())
             file.seek(size + (size & 1), 1)
     return 0
+
+
+def _has_last_page(blob: Blob) -> bool:
+    """Whether the last page of an Ogg file is marked as the last (RFC 3533, section 6)."""
+    with blob.open() as file:
+        file.seek(max(blob.size - _PAGE, 0))
+        tail = file.read(_PAGE)
+    at = tail.rfind(b"OggS")
+    return 0 <= at < len(tail) - 6 and bool(tail[at + 5] & 4)
 
 
 def _from_container(blob: Blob, container: InputContainer, start: float) -> Waves:
