@@ -146,7 +146,7 @@ def transcribe(
 
 
 def readings(segments: Iterable[Segment]) -> list[Reading]:
-    """Segments with words as `Reading(text, (t0, t1), confidence)`; the confidence is the (geometric) mean probability of a token."""
+    """Segments with words as `Reading(text, (t0, t1), confidence)`; confidence: the mean probability of a token."""
     return [
         Reading(segment.text, (segment.start, segment.stop), math.exp(segment.logprob)) for segment in segments if segment.text
     ]
