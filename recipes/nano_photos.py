@@ -105,7 +105,13 @@ def alike(asked: Sequence[Asked], size: int, seed: int) -> list[list[Asked]]:
 
 
 def run(
-    model: MultimodalLM, course: Course, plan: Plan, state: Path | None, say: Callable[[str], None], workers: int = 2
+    model: MultimodalLM,
+    course: Course,
+    plan: Plan,
+    state: Path | None,
+    say: Callable[[str], None],
+    workers: int = 2,
+    every: int = 20,
 ) -> Mapping[str, Tensor]:
     """Train; the tensors by their shipped names. The decoder's weights may be in bf16."""
     encode = model.layout.tokenizer.encode
@@ -121,5 +127,5 @@ def run(
         return [[partial(loss, batch[part::workers]) for part in range(workers)] for batch in batches]
 
     groups = [Group(connector, CONNECTOR_RATE, DECAY), Group(adapter, ADAPTER_RATE, DECAY)]
-    train(groups, epoch, plan, state=state, workers=workers, say=say)
+    train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
     return {**connector, **adapter}

@@ -1,0 +1,131 @@
+"""Each stage of `nano`'s training at toy size, on made-up features, with the tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from recipes import nano_data, nano_digits, nano_model, nano_naming, nano_photos, nano_retrieval
+from sensorium.errors import RequestError
+from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
+from sensorium.model.presets import Trained, tiny
+from sensorium.training.features import FeatureStore
+from sensorium.training.schedule import Plan
+
+DOG = ("a dog runs on the grass .", "the dog", "Dog on grass", "a brown dog", "an animal")
+MAN = ("a man on a bike", "man with a bike .", "he rides a bike", "a man", "a rider")
+
+
+def store(folder: Path, names: list[str], steps: int, dim: int) -> FeatureStore:
+    torch.manual_seed(0)
+    made = FeatureStore(folder, dim, names)
+    list(made.fill(lambda some: [torch.randn(steps, dim) for _ in some]))
+    return made
+
+
+def photos(count: int) -> list[nano_data.Photo]:
+    return [nano_data.Photo(f"{number}.jpg", "train", DOG if number % 2 else MAN) for number in range(count)]
+
+
+def course(folder: Path, count: int = 18) -> nano_photos.Course:
+    rows = [nano_data.RoomQuestion("room.jpg", "train", "What is red?", "chair")]
+    names = [f"{number}.jpg{end}" for number in range(count) for end in ("", " mirrored")]
+    stores = store(folder / "photos", names, 49, 24), store(folder / "rooms", ["room.jpg"], 49, 24)
+    return nano_photos.Course(photos(count), rows, stores)
+
+
+def test_rows_are_read_and_a_tenth_of_the_rooms_is_kept_aside(tmp_path: Path) -> None:
+    rows = [{"image": f"{n}.jpg", "split": "train", "question": "what is_on it ?", "answer": "tea_kettle"} for n in range(20)]
+    (tmp_path / "daquar").mkdir()
+    (tmp_path / "daquar" / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    read = nano_data.rooms(tmp_path)
+    assert [row.split for row in read].count("dev") == 2
+    assert read[0].question == "What is on it?"
+    assert read[0].answer == "tea kettle"
+    with pytest.raises(RequestError, match=r"captions\.jsonl: is not there.*--data FOLDER"):
+        nano_data.photos(tmp_path)
+
+
+def test_sentences_are_written_as_people_write() -> None:
+    assert nano_data.as_sentence("a dog 's toy , on grass .") == "A dog's toy, on grass."
+
+
+def test_photos_are_learned(tmp_path: Path) -> None:
+    model, said = tiny(adapter=True), []
+    tensors = nano_photos.run(model, course(tmp_path), Plan(steps=30, warmup=2), tmp_path / "state", said.append, workers=1)
+    first, last = (float(text.split("loss ")[1].split()[0]) for text in (_told(tmp_path, 1), _told(tmp_path, 30)))
+    assert last < first
+    assert said
+    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
+
+
+def _told(folder: Path, steps: int) -> str:
+    """What a run of so many steps says at its end."""
+    said: list[str] = []
+    torch.manual_seed(0)
+    run = course(folder)
+    nano_photos.run(tiny(adapter=True), run, Plan(steps=steps, warmup=2), None, said.append, workers=1, every=steps)
+    return said[-1]
+
+
+def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> None:
+    asked = [course(tmp_path).asked(epoch) for epoch in (0, 0, 1)]
+    assert asked[0][0].turns == asked[1][0].turns
+    assert [item.turns for item in asked[0]] != [item.turns for item in asked[2]]
+    assert all(len(item.turns) >= 5 for item in asked[0] if item.store.names != ["room.jpg"])
+    batches = nano_photos.alike(asked[0], 4, 0)
+    assert sorted(len(batch) for batch in batches) == [3, 4, 4, 4, 4]
+
+
+def test_digits_are_learned_without_the_adapter(tmp_path: Path) -> None:
+    model = tiny(adapter=True)
+    digits = [nano_data.Digit(f"{n}.flac", "train", ("zip", "fun", "sad", "web")[n % 4], "ann") for n in range(64)]
+    clips = store(tmp_path / "digits", [digit.path for digit in digits], 6, 24)
+    before = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
+    said: list[str] = []
+    kept = list(range(64))
+    tensors = nano_digits.run(model, digits, clips, {0: "zip", 4: "zap"}, kept, tmp_path, said.append, epochs=2, workers=1)
+    assert all(name.startswith("connectors.audio.") for name in tensors)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.decoder.state_dict().items())
+
+
+def test_retrieval_learns_pairs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    names = [f"{number}.jpg{end}" for number in range(12) for end in ("", " mirrored")]
+    views = store(tmp_path / "photos", names, 4, 16)
+    towers = nano_retrieval.Towers(EmbeddingHead(EmbeddingConfig(dim_in=16, dim_out=8, dim=8, hidden=16)), ResidualMap(8, 8))
+    vectors_ICD = torch.nn.functional.normalize(torch.randn(12, 2, 8), dim=-1)
+    said: list[str] = []
+    tensors = nano_retrieval.run(towers, photos(12), views, vectors_ICD, None, said.append, epochs=220, batch=12)
+    losses = [float(text.split("loss ")[1].split()[0]) for text in said]
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(name.startswith(("dual.image_head.", "dual.text_head.")) for name in tensors)
+
+
+def test_naming_leaves_rare_and_ubiquitous_words_out(tmp_path: Path) -> None:
+    model = tiny()
+    views = store(tmp_path / "views", [str(number) for number in range(64)], 49, 24)
+    said: list[str] = []
+    texts = ["ab" if number % 4 else "cd" for number in range(64)]
+    arguments = (model.connectors["image"], model.decoder.embed_tokens.weight.detach(), model.layout.tokenizer, texts)
+    nano_naming.run(*arguments, lambda row, _: views[row], 20, None, said.append)
+    losses = [float(text.split("loss ")[1].split()[0]) for text in said]
+    assert losses[-1] < losses[0]
+
+
+def test_fresh_weights_are_those_that_the_shapes_ask_for(tmp_path: Path) -> None:
+    shapes = Trained.model_validate_json((nano_model.WEIGHTS / "nano.json").read_bytes())
+    tensors = nano_model.fresh(shapes)
+    nano_model.write(tmp_path, tensors, shapes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "nano-adapter.safetensors",
+        "nano-audio.safetensors",
+        "nano-image.safetensors",
+        "nano-retrieval.safetensors",
+        "nano.json",
+    ]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 40e6
+    assert all(not tensor.any() for name, tensor in tensors.items() if name.endswith("lora_B.weight"))
