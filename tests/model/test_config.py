@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sensorium.batch import Features, Modality
-from sensorium.errors import CheckpointError, RequestError
+from sensorium.errors import CheckpointError, RequestError, SensoriumError
 from sensorium.model import config as said
 from sensorium.model.build import build
 from sensorium.model.config import Config
@@ -139,6 +141,7 @@ REFUSED = {
         lambda whole: (whole["encoders"].pop("audio"), whole["connectors"].pop("audio")),
         "whisper encoder",
     ),
+    "not a number": (lambda whole: whole["language"].update(norm_eps=float("nan")), "is not plain JSON"),
     "quantised to nonsense": (lambda whole: whole.update(quantize="int2"), "quantize"),
 }
 
@@ -148,7 +151,7 @@ def test_what_does_not_fit_is_refused_by_name(name: str) -> None:
     spoil, words = REFUSED[name]
     whole = row()
     spoil(whole)
-    with pytest.raises(CheckpointError, match=r"config\.json: has") as error:
+    with pytest.raises(CheckpointError, match=r"config\.json: (has|is)") as error:
         Config.from_json(whole)
     assert words in str(error.value)
 
@@ -179,3 +182,28 @@ def test_a_blueprint_without_its_processing_or_tokenizers_is_refused() -> None:
 def test_layers_beyond_the_vision_tower_are_refused() -> None:
     with pytest.raises(RequestError, match="vision layer 9"):
         built(changed("encoders.image.layer", 9))
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every path into a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way, *(path for key, item in inner for path in places(item, (*way, key)))]
+
+
+PLACES = places(row(adapter=True))[1:]
+JSON = st.one_of(st.none(), st.booleans(), st.integers(-3, 600), st.floats(), st.text(max_size=4), st.just([]), st.just({}))
+
+
+@settings(max_examples=200, deadline=None)
+@given(place=st.sampled_from(PLACES), value=JSON)
+def test_any_value_anywhere_is_read_or_refused(place: tuple[Any, ...], value: Any) -> None:
+    whole = row(adapter=True)
+    holder = whole
+    for step in place[:-1]:
+        holder = holder[step]
+    holder[place[-1]] = value
+    try:
+        config = Config.from_json(whole)
+    except SensoriumError:
+        return
+    assert Config.from_json(config.to_json()).to_json() == config.to_json()

@@ -6,6 +6,7 @@ files where Hugging Face tools look for them (see `checkpoint`); `Blueprint` hol
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -241,6 +242,10 @@ class Config(Closed):
                 f"has format {row.get('format')!r}, this version reads {FORMAT}",
                 "Use the version of Sensorium that wrote it",
             )
+        try:
+            json.dumps(row, allow_nan=False)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(thing, f"is not plain JSON ({error})", "Write finite numbers") from error
         try:
             return cls.model_validate(dict(row))
         except ValidationError as error:
