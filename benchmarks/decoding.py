@@ -4,9 +4,10 @@
     python benchmarks/decoding.py --checkpoint FOLDER --rounds 5 --json decoding.json
 
 Rivals take turns in one process: in each round every one reads the same English prompts and decodes greedily. Figures are
-medians over rounds, ratios medians of the ratios within a round, to `transformers` in fp32. CPU seconds are those of all threads: on a
-machine that is shared, trust them before the wall. Prompts and the text for the perplexity are what every Python carries
-(`pydoc_data.topics`), in windows. Peak memory is of one process for each rival that loads, reads one prompt and decodes.
+medians over rounds, ratios medians of the ratios within a round, to `transformers` in fp32. CPU seconds are those of all
+threads: on a machine that is shared, trust them before the wall. Prompts and the text for the perplexity are what every
+Python carries (`pydoc_data.topics`), in windows. Peak memory is of one process for each rival that loads, reads one prompt
+and decodes.
 """
 
 from __future__ import annotations

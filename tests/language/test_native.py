@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sensorium.language import native as module
 from sensorium.language.native import Native, NativeUnavailable, build, cache_folder, native
-from sensorium.language.quantized import QuantizedLinear
+from sensorium.language.quantized import Bits, QuantizedLinear
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +153,33 @@ def test_a_forked_process_makes_threads_of_its_own(monkeypatch: pytest.MonkeyPat
     assert ended == (child, 0), "the child hangs or computes something else"
 
 
-def _layer() -> QuantizedLinear:
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are its instruction sets")
+@pytest.mark.parametrize("machine", ["-march=x86-64", "-march=x86-64-v3", "-march=x86-64-v3 -mavxvnni", "-march=x86-64-v4"])
+def test_every_instruction_set_gives_the_same(
+    machine: str, compiled: Native, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can = set(module._processor().replace("\t", " ").split(" "))
+    if (
+        not {"-march=x86-64-v3": {"avx2", "fma"}, "-mavxvnni": {"avx_vnni"}, "-march=x86-64-v4": {"avx512bw"}}.get(
+            machine.split()[-1], set()
+        )
+        <= can
+    ):
+        pytest.skip("this processor cannot")
+    layers = [_layer(8), _layer(4)]
+    x_BD = torch.randn(21, 96)
+    expected = [layer(x_BD) for layer in layers]
+    monkeypatch.setattr(module, "_TUNING", (tuple(machine.split()),))
+    monkeypatch.setenv("SENSORIUM_CACHE", str(tmp_path))
+    native.cache_clear()
+    for layer, right_BD in zip(layers, expected, strict=True):
+        assert torch.allclose(layer(x_BD), right_BD, rtol=1e-4, atol=1e-4)
+    now = native()
+    assert now is not None
+    assert now.path != compiled.path
+
+
+def _layer(bits: Bits = 8) -> QuantizedLinear:
     torch.manual_seed(0)
-    return QuantizedLinear(torch.randn(500, 96), None, 8)
+    return QuantizedLinear(torch.randn(500, 96), None, bits)

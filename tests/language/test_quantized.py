@@ -238,9 +238,11 @@ def test_a_finished_row_keeps_its_length() -> None:
 @pytest.mark.usefixtures("compiled")
 def test_a_full_context_is_refused() -> None:
     decoder, cache = quantize(_decoder(), 8), KVCache(PLAIN, 1)
-    with torch.no_grad(), pytest.raises(RequestError, match="65 positions are over the limit of 64"):
-        for i in range(65):
+    with torch.no_grad():
+        for i in range(64):
             decoder(decoder.embed(_ids(1, 65)[:, i : i + 1]), cache=cache)
+        with pytest.raises(RequestError, match="65 positions are over the limit of 64"):
+            decoder(decoder.embed(_ids(1, 1)), cache=cache)
     assert decoder.step is not None
     assert decoder.step.used == 64
 

@@ -292,19 +292,13 @@ typedef struct { /* where results go */
 
 static void block_rows(const Linear *l, int64_t block, Input in, int64_t rows, Output to) {
     int64_t first = block * BLOCK, count = l->out - first < BLOCK ? l->out - first : BLOCK;
-    for (int64_t row = 0; row < rows; row += TILE) {
+    for (int64_t row = 0, left; (left = rows - row) > 0;) {
         F16 out[TILE];
-        int tokens = (int)(rows - row < TILE ? rows - row : TILE);
-        switch (tokens) {
-        case 1: block_any(l, block, in, row, 1, out); break;
-        case 2: block_any(l, block, in, row, 2, out); break;
-        case 3: block_any(l, block, in, row, 3, out); break;
-        case 4: block_any(l, block, in, row, 4, out); break;
-        case 5: block_any(l, block, in, row, 5, out); break;
-        case 6: block_any(l, block, in, row, 6, out); break;
-        case 7: block_any(l, block, in, row, 7, out); break;
-        default: block_any(l, block, in, row, 8, out);
-        }
+        int tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        if (tokens == 8) block_any(l, block, in, row, 8, out);
+        else if (tokens == 4) block_any(l, block, in, row, 4, out);
+        else if (tokens == 2) block_any(l, block, in, row, 2, out);
+        else block_any(l, block, in, row, 1, out);
         for (int t = 0; t < tokens; t++) {
             float part[BLOCK], *y = to.out + (row + t) * to.stride + first;
             if (count == BLOCK && !l->bias && !to.small) { store(y, to.add ? load(y) + out[t] : out[t]); continue; }
@@ -315,6 +309,7 @@ static void block_rows(const Linear *l, int64_t block, Input in, int64_t rows, O
                 y[r] = to.add ? y[r] + part[r] : part[r];
             }
         }
+        row += tokens;
     }
 }
 

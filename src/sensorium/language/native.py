@@ -27,7 +27,7 @@ _OPTIONS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-fno-math-errn
 _TUNING = (("-march=native",), ("-mcpu=native",), ())
 """Tried in this order: x86, then ARM's spelling, then any machine of the kind."""
 
-_SECONDS = 120
+_SECONDS = 300
 
 
 class NativeUnavailable(RuntimeWarning):
