@@ -30,6 +30,7 @@ from sensorium.media.audio import Sound, decode
 from sensorium.model.ctranslate2 import read_ctranslate2
 from sensorium.model.transcribe import Hearing, SpeechModel, covered
 
+
 def load(folder: Path) -> SpeechModel:
     state = read_ctranslate2(folder / "model.bin")
     settings = json.loads((folder / "config.json").read_text())
