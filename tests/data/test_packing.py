@@ -43,7 +43,7 @@ def test_the_loss_of_a_tree_is_that_of_its_rows() -> None:
     with torch.no_grad():
         packed = NextToken()(model, pack([tree]))
         assert abs(float(packed.total) - plain_loss(model, batch, connected)) < 1e-3
-        assert packed.count == int(batch.learn_BL.sum())
+        assert packed.size == int(batch.learn_BL.sum())
 
 
 def test_trees_of_different_size_do_not_see_each_other() -> None:

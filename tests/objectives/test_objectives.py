@@ -17,7 +17,7 @@ def test_contrast_is_the_symmetric_cross_entropy_where_a_picture_has_one_text() 
     loss = contrast(images_PD, texts_PD[:, None], torch.tensor(10.0))
     scores_PP, own_P = 10 * images_PD @ texts_PD.t(), torch.arange(5)
     wanted = (F.cross_entropy(scores_PP, own_P) + F.cross_entropy(scores_PP.t(), own_P)) / 2
-    assert float(loss.total) / loss.count == pytest.approx(float(wanted), abs=1e-5)
+    assert float(loss.total) / loss.size == pytest.approx(float(wanted), abs=1e-5)
 
 
 def test_contrast_takes_all_texts_of_a_picture_for_right() -> None:

@@ -1,0 +1,1 @@
+"""Samples to train on: packing, and questions made from captions."""

@@ -7,7 +7,7 @@ own, at a fraction of the cost (compare the tree attention of SpecInfer, Miao et
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def grow(batch: Batch, weights: Sequence[float]) -> Tree:
     spots = [_media(batch, row) for row in range(len(batch.samples))]
     assert all([_span(spot) for spot in row] == [_span(spot) for spot in spots[0]] for row in spots), "media differ"
     kinds = [place.modality for place in batch.placements if place.modality is not Modality.TEXT]
-    first = {kind: iter(batch.media.get(kind, ())) for kind in set(kinds)}
+    first: dict[Modality, Iterator[Tensor]] = {kind: iter(batch.media.get(kind, ())) for kind in set(kinds)}
     ids: list[int] = []
     parents: list[int] = []
     depths: list[int] = []

@@ -1,0 +1,1 @@
+"""What is learned, one objective a file: callables that return a `Loss`."""

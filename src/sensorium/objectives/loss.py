@@ -1,4 +1,4 @@
-"""What an objective returns: a sum to go down, over a count, with its terms by name."""
+"""What an objective returns: a sum to go down, over a size, with its terms by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Loss(NamedTuple):
-    """`total` is summed, not averaged, so that shards of a batch add up; `count` is what to divide it by.
+    """`total` is summed, not averaged, so that shards of a batch add up; `size` is what to divide it by.
 
-    `terms` are for the log: sums too, each with its own count.
+    `terms` are for the log: sums too, each with its own size.
     """
 
     total: Tensor
-    count: float
+    size: float
     terms: Mapping[str, tuple[float, float]]

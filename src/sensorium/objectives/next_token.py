@@ -30,7 +30,7 @@ class NextToken:
         self.vocabulary_V = None if vocabulary is None else torch.tensor(sorted(set(vocabulary)))
 
     def __call__(self, model: MultimodalLM, packed: Packed) -> Loss:
-        """The weighted sum over the learned tokens; its count is the sum of the weights."""
+        """The weighted sum over the learned tokens; its size is the sum of the weights."""
         hidden_TD = self.hidden(model, packed)
         ids_T, weights_T = packed.targets.ids_T, packed.targets.weights_T
         logits_TV, ids_T = self._logits(model, hidden_TD, ids_T)
@@ -54,7 +54,7 @@ class NextToken:
         if self.vocabulary_V is None:
             return model.decoder.logits(hidden_TD), ids_T
         size = model.decoder.config.vocab_size
-        some_V = torch.cat([self.vocabulary_V, torch.randint(size, (self.rare,))]).unique()
+        some_V = torch.unique(torch.cat([self.vocabulary_V, torch.randint(size, (self.rare,))]))
         weight_VD = model.decoder.embed_tokens.weight if model.decoder.config.tie_embeddings else model.decoder.lm_head.weight
         place_V = torch.full((size,), -1).index_copy(0, some_V, torch.arange(len(some_V)))
         assert bool((place_V[ids_T] >= 0).all()), "a learned token is not in the vocabulary given"

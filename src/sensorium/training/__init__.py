@@ -1,0 +1,1 @@
+"""The parts of a training run: features on disk, schedule, loop, state."""

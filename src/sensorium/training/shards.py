@@ -31,14 +31,14 @@ class Shards:
         self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) if workers > 1 else None
 
     def backward(self, losses: Sequence[Callable[[], Loss]], parameters: Sequence[nn.Parameter]) -> Terms:
-        """Sets `grad` of the parameters to the gradient of (sum of totals) / (sum of counts)."""
+        """Sets `grad` of the parameters to the gradient of (sum of totals) / (sum of sizes)."""
 
         def one(loss: Callable[[], Loss]) -> tuple[Loss, Sequence[Tensor | None]]:
             value = loss()
             return value._replace(total=value.total.detach()), torch.autograd.grad(value.total, parameters, allow_unused=True)
 
         done = list(self._pool.map(one, losses)) if self._pool is not None else [one(loss) for loss in losses]
-        count = sum(loss.count for loss, _ in done)
+        count = sum(loss.size for loss, _ in done)
         for place, parameter in enumerate(parameters):
             parts = [gradient for _, gradients in done if (gradient := gradients[place]) is not None]
             parameter.grad = torch.stack(parts).sum(0).div_(count) if parts else None
