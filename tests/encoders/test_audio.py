@@ -94,11 +94,11 @@ def test_a_row_is_what_it_is_alone(encoder: AudioEncoder) -> None:
 
 
 def test_traced_attention_explains_the_output(encoder: AudioEncoder) -> None:
-    trace = Trace(("audio.stem", "audio.1.attention", "audio.1"))
+    trace = Trace(("encoder.audio.stem", "encoder.audio.1.attention", "encoder.audio.1"))
     mels = [log_mel(_speechlike(seconds)) for seconds in (0.5, 0.2)]
     with torch.no_grad():
         encoder(mels, trace)
-    weights = trace.result()["audio.1.attention"]
+    weights = trace.result()["encoder.audio.1.attention"]
     assert weights.shape == (2, 4, 25, 25)
     assert not weights[1, :, :, 10:].any()
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -39,6 +40,7 @@ def _options(
 
 def main() -> None:
     """Run a command; what a person can put right is one line on standard error and an exit code that tells its kind."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must not spin: the machine may be shared
     try:
         app()
     except SensoriumError as error:

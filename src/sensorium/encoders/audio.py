@@ -90,7 +90,7 @@ class WhisperConfig:
 class AudioEncoder(nn.Module):
     """Whisper's encoder: two convolutions (the second halves the frames), then pre-norm transformer blocks.
 
-    Gives to a trace: `audio.stem`, and for each block `audio.{i}.attention` (weights, `PNTT`) and `audio.{i}` (its output).
+    Gives to a trace: `encoder.audio.stem`, and of block i `encoder.audio.{i}.attention` (weights, `PNTT`) and `encoder.audio.{i}`.
     """
 
     modality = Modality.AUDIO
@@ -146,9 +146,9 @@ class AudioEncoder(nn.Module):
 
         x_PTD = F.gelu(self.conv2(F.gelu(self.conv1(mel_PMT)))).transpose(1, 2)
         x_PTD = x_PTD + self.positions.weight[: x_PTD.shape[1]]
-        trace("audio.stem", x_PTD)
+        trace("encoder.audio.stem", x_PTD)
         for number, block in enumerate(self.blocks):
-            x_PTD = block(x_PTD, mask, trace, f"audio.{number}")
+            x_PTD = block(x_PTD, mask, trace, f"encoder.audio.{number}")
         x_PTD = self.norm(x_PTD)
         return Features(x_PTD if mask is None else x_PTD.masked_fill(~valid_PT[..., None], 0.0), valid_PT)
 

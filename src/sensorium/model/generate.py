@@ -49,6 +49,11 @@ class Assistant:
         self.model, self.name = model, name
 
     @property
+    def defaults(self) -> Sampling:
+        """How the checkpoint wants to be asked."""
+        return self.model.blueprint.sampling if self.model.blueprint is not None else Sampling()
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """Of the language model."""
         return self.model.layout.tokenizer

@@ -107,9 +107,21 @@ def nano_config(trained: Trained) -> Config:
     )
 
 
+_NOT_SPEECH_EN = (
+    1, 2, 7, 8, 9, 10, 14, 25, 26, 27, 28, 29, 31, 58, 59, 60, 61, 62, 63, 90, 91, 92, 93, 357, 366, 438, 532, 685, 705,
+    796, 930, 1058, 1220, 1267, 1279, 1303, 1343, 1377, 1391, 1635, 1782, 1875, 2162, 2361, 2488, 3467, 4008, 4211, 4600,
+    4808, 5299, 5855, 6329, 7203, 9609, 9959, 10563, 10786, 11420, 11709, 11907, 13163, 13697, 13700, 14808, 15306, 16410,
+    16791, 17992, 19203, 19510, 20724, 22305, 22935, 27007, 30109, 30420, 33409, 34949, 40283, 40493, 40549, 47282, 49146,
+    50257, 50357, 50358, 50359, 50360, 50361,
+)  # fmt: skip
+"""Marks and special tokens that Whisper's English-only models are told never to write (`suppress_tokens` of their settings)."""
+
+
 def whisper_tokens_en() -> SpeechTokens:
     """The tokens of Whisper's English-only models that are not words."""
-    return SpeechTokens(start=50257, end=50256, no_timestamps=50362)
+    return SpeechTokens(
+        start=50257, end=50256, no_timestamps=50362, suppress=_NOT_SPEECH_EN, suppress_first=(220, 50256)
+    )
 
 
 def tiny(
