@@ -1,6 +1,6 @@
 """From the shell to the first word: `sensorium ask` on a photo, cold process, warm cache; and the peak memory.
 
-    python -m benchmarks.first_token [--runs 5]
+python -m benchmarks.first_token [--runs 5]
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
             taken = [run(command) for _ in range(runs)]
             first, whole, memory = (statistics.median(column) for column in zip(*taken, strict=True))
             rows.append({"weights": name, "first_word_s": first, "whole_s": whole, "peak_mb": memory, "runs": runs})
-            print(f"{name}: first word after {first:.2f} s, whole answer {whole:.2f} s, peak {memory:.0f} MB (median of {runs})")
+            print(f"{name}: first word {first:.2f} s, whole answer {whole:.2f} s, peak {memory:.0f} MB (median of {runs})")
     print(json.dumps(rows))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_the_steps_of_a_sound_follow_one_another(steps: int) -> None:
     cells = [sound.cell(position) for position in range(sound.start, sound.stop)]
     assert cells[0][0] == 10.0
     assert cells[-1][1] == pytest.approx(14.0)
-    assert all(before[1] == pytest.approx(after[0]) for before, after in zip(cells, cells[1:], strict=False))
+    assert all(before[1] == pytest.approx(after[0]) for before, after in pairwise(cells))
 
 
 def test_a_cell_of_a_clip_is_a_time_and_a_box() -> None:

@@ -18,6 +18,7 @@ Source = str | bytes
 """A path, a `data:` URL or an `http(s):` URL; or the file's bytes themselves."""
 
 Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = get_args(Role)
 Finish = Literal["stop", "length", "choice"]
 Json = Mapping[str, Any]
 
@@ -233,9 +234,10 @@ def message_from_json(row: Json) -> Message:
     Raises:
         RequestError: an unknown role or field, or content that is neither a string nor a list of parts.
     """
-    role, content = row.get("role"), row.get("content")
-    if role not in get_args(Role):
-        raise RequestError(f"message with role {role!r}", "has an unknown role", f"Use one of {', '.join(get_args(Role))}")
+    said, content = row.get("role"), row.get("content")
+    role = next((known for known in ROLES if known == said), None)
+    if role is None:
+        raise RequestError(f"message with role {said!r}", "has an unknown role", f"Use one of {', '.join(ROLES)}")
     if unknown := sorted(set(row) - {"role", "content", "learn"}):
         raise RequestError(f"message of {role}", f"has unknown fields {unknown}", "Its fields are role, content and learn")
     if isinstance(content, str):

@@ -25,7 +25,7 @@ class Encoder(Protocol):
     dim: int
 
     def prepare(self, decoded: Any) -> list[Piece]:
-        """A decoded medium (`media.image.Picture`, `media.audio.Sound`, `media.video.Clip`) as the pieces this encoder reads."""
+        """A decoded medium (a `Picture`, `Sound` or `Clip` of `media`) as the pieces that this encoder reads."""
         ...
 
     def grid(self, tensor: Tensor) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ def surface(command: Any, name: str = "sensorium") -> dict[str, list[str]]:
 
 
 def test_commands_and_options() -> None:
-    sampling = ["--beams", "--max-tokens"]
+    sampling = ["--beams", "--length-penalty", "--max-tokens"]
     batch = ["--allow-url", "--batch", "--batch-size", "--json", "--model", "--output", "--quantize", "-m", "-o"]
     assert surface(typer.main.get_command(app)) == {
         "sensorium": ["--install-completion", "--show-completion", "--version"],

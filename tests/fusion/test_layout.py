@@ -132,6 +132,7 @@ def test_a_template_that_loses_a_message_is_refused(tokenizer: Tokenizer) -> Non
 
 
 def test_a_template_may_refuse_a_conversation(tokenizer: Tokenizer) -> None:
-    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}{{ messages[0].content }}"
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    template = refusal + "{{ messages[0].content }}"
     with pytest.raises(RequestError, match="no system turn"):
         Layout(tokenizer, template, {}, FILLER, 200)([talk(Message("system", (Text("a"),)))], [{}], reply=False)

@@ -78,7 +78,9 @@ def test_greedy_with_cache_equals_the_forward_pass(assistant: Assistant, picture
     messages = ask("what is it", *pictures)
     (answer,) = assistant.answer([messages], Sampling(max_tokens=6))
     ids = plain_greedy(assistant, messages, 6)
-    words = ["" if i in assistant.model.layout.ends else assistant.tokenizer.decode([i], skip_special_tokens=False) for i in ids]
+    words = [
+        "" if i in assistant.model.layout.ends else assistant.tokenizer.decode([i], skip_special_tokens=False) for i in ids
+    ]
     assert said(answer) == words
 
 
@@ -110,7 +112,9 @@ def test_a_stop_string_ends_the_answer_and_is_never_streamed(assistant: Assistan
 
 
 def test_the_seed_repeats_a_draw(assistant: Assistant) -> None:
-    draws = [assistant.answer([ask("go on")], Sampling(max_tokens=8, temperature=1.0, seed=seed))[0].text for seed in (1, 1, 2, 3)]
+    draws = [
+        assistant.answer([ask("go on")], Sampling(max_tokens=8, temperature=1.0, seed=seed))[0].text for seed in (1, 1, 2, 3)
+    ]
     assert draws[0] == draws[1]
     assert len(set(draws)) > 1
 
@@ -144,7 +148,9 @@ def test_beams_report_the_log_probabilities_of_their_tokens(assistant: Assistant
     messages = ask("go on", BLUE)
     (answer,) = assistant.answer([messages], Sampling(max_tokens=40, beams=4))
     if answer.finish == "stop":
-        assert sum(token.logprob for token in answer.tokens) == pytest.approx(assistant.score(messages, [answer.text])[0], abs=1e-3)
+        assert sum(token.logprob for token in answer.tokens) == pytest.approx(
+            assistant.score(messages, [answer.text])[0], abs=1e-3
+        )
     assert answer.confidence is not None
     assert 0 < answer.confidence <= 1
 

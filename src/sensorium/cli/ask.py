@@ -36,25 +36,26 @@ def run(
     output: opt.Output = None,
     batch_size: opt.BatchSize = 8,
     choice: opt.Choices = None,
-    max_tokens: opt.MaxTokens = 128,
+    max_tokens: opt.MaxTokens = None,
     temperature: opt.Temperature = 0.0,
     top_p: opt.TopP = 1.0,
-    beams: opt.Beams = 1,
+    beams: opt.Beams = None,
+    length_penalty: opt.LengthPenalty = None,
     seed: opt.Seed = None,
     quantize: opt.Weights = None,
     allow_url: opt.Urls = None,
 ) -> None:
     """Ask about media. With no words, a recording given last is the question, spoken."""
     from sensorium.model.load import load
-    from sensorium.protocols import Sampling
 
     urls = tuple(allow_url or ())
-    sampling = Sampling(max_tokens, temperature, top_p=top_p, beams=beams, seed=seed, choices=tuple(choice or ()))
     if batch is None and not arguments and not chat:
         raise RequestError("ask", "was given nothing", 'Try: sensorium ask photo.jpg "What is in the photo?"')
     row = None if batch is not None or not arguments else _row(arguments, urls, chat)
     with waiting(f"loading {model}"):
         loaded = load(model, quantize=quantize.value if quantize else None, hosts=urls)
+    drawn = replace(loaded.defaults, temperature=temperature, top_p=top_p, seed=seed, choices=tuple(choice or ()))
+    sampling = opt.given(drawn, max_tokens=max_tokens, beams=beams, length_penalty=length_penalty)
     if batch is not None:
         rows = rows_of(batch, CAPTION, urls)
         run_batch(lambda todo: answer_rows(loaded, todo, sampling, batch_size), rows, len(lines_of(batch)), output)

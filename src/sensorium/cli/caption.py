@@ -25,20 +25,20 @@ def run(
     batch_size: opt.BatchSize = 8,
     max_tokens: opt.MaxTokens = 40,
     beams: opt.Beams = 3,
+    length_penalty: opt.LengthPenalty = 0.7,
     quantize: opt.Weights = None,
     allow_url: opt.Urls = None,
 ) -> None:
     """Describe each picture or clip in one sentence."""
     from sensorium.model.load import load
-    from sensorium.protocols import Sampling
 
     urls = tuple(allow_url or ())
     if batch is None and not media:
         raise RequestError("caption", "was given no media", "Try: sensorium caption photo.jpg")
-    sampling = Sampling(max_tokens, beams=beams)
     rows = [Row("", (name,), CAPTION, (medium(name, urls), Text(CAPTION))) for name in media or ()]
     with waiting(f"loading {model}"):
         loaded = load(model, quantize=quantize.value if quantize else None, hosts=urls)
+    sampling = opt.given(loaded.defaults, max_tokens=max_tokens, beams=beams, length_penalty=length_penalty)
     if batch is not None:
         todo = rows_of(batch, CAPTION, urls)
         run_batch(lambda part: answer_rows(loaded, part, sampling, batch_size), todo, len(lines_of(batch)), output)

@@ -35,7 +35,6 @@ def run(
 ) -> None:
     """Ask one model about a photo, a recording, a clip and a PDF page; print what was read and how long it took."""
     from sensorium.model.load import load
-    from sensorium.protocols import Sampling
 
     begin = time.perf_counter()
     with waiting("putting the model together (the first time this takes about a minute)"):
@@ -49,7 +48,9 @@ def run(
         for words, beams in ASKED:
             row = conversation([str(paths.get(word, word)) for word in words])
             start = time.perf_counter()
-            (answer,) = loaded.answer([[Message("user", row.parts)]], Sampling(max_tokens=48, beams=beams))
+            (answer,) = loaded.answer(
+                [[Message("user", row.parts)]], opt.given(loaded.defaults, max_tokens=48, beams=beams, length_penalty=0.7)
+            )
             seconds = time.perf_counter() - start
             if json_lines:
                 typer.echo(json.dumps(Result(row, answer, None, seconds).to_json(with_id=False), ensure_ascii=False))

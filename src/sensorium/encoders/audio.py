@@ -90,7 +90,7 @@ class WhisperConfig:
 class AudioEncoder(nn.Module):
     """Whisper's encoder: two convolutions (the second halves the frames), then pre-norm transformer blocks.
 
-    Gives to a trace: `encoder.audio.stem`, and of block i `encoder.audio.{i}.attention` (weights, `PNTT`) and `encoder.audio.{i}`.
+    Traces: `encoder.audio.stem`; of block i `encoder.audio.{i}.attention` (weights, `PNTT`) and `encoder.audio.{i}`.
     """
 
     modality = Modality.AUDIO

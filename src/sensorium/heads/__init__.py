@@ -1,13 +1,11 @@
 """Hidden states to what comes out: tokens and vectors."""
 
 from sensorium.heads.beam import BeamState, Fork, Hypothesis
-from sensorium.heads.choice import ChoiceTrie
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap, mean_pool
 from sensorium.heads.text import Drawn, check_sampling, draw, generator, report
 
 __all__ = [
     "BeamState",
-    "ChoiceTrie",
     "Drawn",
     "EmbeddingConfig",
     "EmbeddingHead",

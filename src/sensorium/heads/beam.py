@@ -82,7 +82,7 @@ class BeamState:
 
         Args:
             logprobs_BV: log-probabilities; R rows at the first step, R x W after.
-            ranking_BV: what the beams are ranked by where that is not the log-probability (a penalty, a choice mask).
+            ranking_BV: what the beams are ranked by where that is not the log-probability (a penalty).
         """
         assert not self.done, "the search is over"
         plain_RWV, ranking_RWV = self._spread(logprobs_BV), self._spread(logprobs_BV if ranking_BV is None else ranking_BV)

@@ -58,6 +58,11 @@ class ForeignModel:
         self.prompter = Prompter(model, processor, self.told, senses)
         model.generation_config = self._neutral()
 
+    @property
+    def defaults(self) -> Sampling:
+        """Greedy answers; what the folder says of drawing is followed only when a caller asks for it."""
+        return Sampling()
+
     @classmethod
     def load(
         cls,

@@ -49,11 +49,13 @@ def load(
 
     model = load_folder(folder, quantize=quantize)
     model.reader = replace(model.reader, limits=limits, access=access)
+    if model.blueprint is None or model.blueprint.config.quantize is None:
+        model.decoder.fuse()
     return Assistant(model, name)
 
 
 def folder_of(name: str) -> Path:
-    """The checkpoint folder that a name stands for; `nano` is assembled if it is not there yet. Raises what `assemble` raises."""
+    """The checkpoint folder that a name stands for; `nano` is assembled first if need be. Raises what `assemble` raises."""
     if name != NANO:
         return Path(name)
     from sensorium.model.nano import assemble

@@ -15,8 +15,8 @@ from sensorium.fusion.layout import Layout
 from sensorium.fusion.splice import splice
 from sensorium.language.cache import KVCache
 from sensorium.language.decoder import Decoder
-from sensorium.model.dual import DualEncoder
 from sensorium.model.config import Blueprint
+from sensorium.model.dual import DualEncoder
 from sensorium.model.reading import Reader
 from sensorium.model.transcribe import SpeechModel
 from sensorium.nn.lora import Switch
@@ -139,8 +139,8 @@ class MultimodalLM(nn.Module):
         past = torch.tensor(cache.lengths if cache is not None else [0] * len(embeds_BLD))
         positions_BL = past[:, None] + torch.arange(embeds_BLD.shape[1])
         inserts = {int(layer): _Crossing(crossing, memory, positions_BL) for layer, crossing in self.crossings.items()}
-        hidden_BLD = self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, inserts=inserts, trace=tracer)
-        return hidden_BLD
+        crossed_BLD: Tensor = self.decoder(embeds_BLD, valid_BL=valid_BL, cache=cache, inserts=inserts, trace=tracer)
+        return crossed_BLD
 
     @contextmanager
     def adapted(self, rows_B: Tensor) -> Iterator[None]:

@@ -119,9 +119,7 @@ _NOT_SPEECH_EN = (
 
 def whisper_tokens_en() -> SpeechTokens:
     """The tokens of Whisper's English-only models that are not words."""
-    return SpeechTokens(
-        start=50257, end=50256, no_timestamps=50362, suppress=_NOT_SPEECH_EN, suppress_first=(220, 50256)
-    )
+    return SpeechTokens(start=50257, end=50256, no_timestamps=50362, suppress=_NOT_SPEECH_EN, suppress_first=(220, 50256))
 
 
 def tiny(

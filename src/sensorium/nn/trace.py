@@ -36,7 +36,8 @@ class Trace:
             RequestError: a name that no part of the model gave.
         """
         if missing := sorted(self.wanted - self.found.keys()):
-            raise RequestError(f"trace {missing}", "is given by no part of this model", "Ask for a name that its documentation lists")
+            remedy = "Ask for a name that its documentation lists"
+            raise RequestError(f"trace {missing}", "is given by no part of this model", remedy)
         return self.found
 
 
