@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import captions, daquar, digits, photo_questions, retrieval
+from benchmarks import captions, daquar, digits, photo_questions, retrieval, spoken_questions
 from benchmarks.estimate import Estimate
 from recipes import nano_data
 from sensorium.model.generate import Assistant
@@ -61,7 +61,8 @@ def run(
     if name == "captions":
         scores, said = captions.measure(model, photos)
         return scores, {"captions": {Path(photo.path).name: text for photo, text in zip(photos, said, strict=True)}}
-    return (retrieval if name == "retrieval" else photo_questions).measure(model, photos), {}
+    tasks = {"retrieval": retrieval, "photo_questions": photo_questions, "spoken_questions": spoken_questions}
+    return tasks[name].measure(model, photos), {}
 
 
 if __name__ == "__main__":

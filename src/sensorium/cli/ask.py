@@ -42,6 +42,7 @@ def run(
     beams: opt.Beams = None,
     length_penalty: opt.LengthPenalty = None,
     seed: opt.Seed = None,
+    words: Annotated[bool, typer.Option("--words/--no-words", help="Read the words in pictures.")] = True,
     quantize: opt.Weights = None,
     allow_url: opt.Urls = None,
 ) -> None:
@@ -53,7 +54,7 @@ def run(
         raise RequestError("ask", "was given nothing", 'Try: sensorium ask photo.jpg "What is in the photo?"')
     row = None if batch is not None or not arguments else _row(arguments, urls, chat)
     with waiting(f"loading {model}"):
-        loaded = load(model, quantize=quantize.value if quantize else None, hosts=urls)
+        loaded = load(model, quantize=quantize.value if quantize else None, words=words, hosts=urls)
     drawn = replace(loaded.defaults, temperature=temperature, top_p=top_p, seed=seed, choices=tuple(choice or ()))
     sampling = opt.given(drawn, max_tokens=max_tokens, beams=beams, length_penalty=length_penalty)
     if batch is not None:

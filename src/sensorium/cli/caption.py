@@ -29,7 +29,7 @@ def run(
     quantize: opt.Weights = None,
     allow_url: opt.Urls = None,
 ) -> None:
-    """Describe each picture or clip in one sentence."""
+    """Describe each picture or clip in one sentence; words in a picture are not read (ask does)."""
     from sensorium.model.load import load
 
     urls = tuple(allow_url or ())
@@ -37,7 +37,7 @@ def run(
         raise RequestError("caption", "was given no media", "Try: sensorium caption photo.jpg")
     rows = [Row("", (name,), CAPTION, (medium(name, urls), Text(CAPTION))) for name in media or ()]
     with waiting(f"loading {model}"):
-        loaded = load(model, quantize=quantize.value if quantize else None, hosts=urls)
+        loaded = load(model, quantize=quantize.value if quantize else None, words=False, hosts=urls)
     sampling = opt.given(loaded.defaults, max_tokens=max_tokens, beams=beams, length_penalty=length_penalty)
     if batch is not None:
         todo = rows_of(batch, CAPTION, urls)

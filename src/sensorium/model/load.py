@@ -22,6 +22,7 @@ def load(
     name: str = NANO,
     *,
     quantize: Literal["int8", "int4"] | None = None,
+    words: bool = True,
     hosts: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Assistant | ForeignModel:
@@ -30,6 +31,7 @@ def load(
     Args:
         name: `nano`, assembled into the user's cache on first use, or a checkpoint folder.
         quantize: pack the weights of a language model of ours.
+        words: read the words in pictures (a model of ours).
         hosts: hosts whose URLs its media may come from. limits: of media.
 
     Raises:
@@ -48,7 +50,8 @@ def load(
     from sensorium.model.checkpoint import load as load_folder
 
     model = load_folder(folder, quantize=quantize)
-    model.reader = replace(model.reader, limits=limits, access=access)
+    policy = replace(model.reader.policy, words_in_images=words and model.reader.policy.words_in_images)
+    model.reader = replace(model.reader, policy=policy, limits=limits, access=access)
     if model.blueprint is None or model.blueprint.config.quantize is None:
         model.decoder.fuse()
     return Assistant(model, name)
