@@ -114,7 +114,7 @@ def test_the_pixel_limit_stands_before_decoding(monkeypatch: pytest.MonkeyPatch)
             decode(data, Limits(pixels=1000))
 
 
-@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": Image.Exif()}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": Image.Exif()}], ids=("plain", "lossless", "with-exif"))
 def test_a_webp_says_its_size_before_it_is_opened(options: dict[str, object]) -> None:
     assert animation(saved(drawing(), "WEBP", **options), "image/webp")[1:3] == (WIDTH, HEIGHT)
 
