@@ -29,12 +29,16 @@ EPOCHS, BATCH, QUESTIONS, ROOM_QUESTIONS = 4, 16, 3, 7
 CONNECTOR_RATE, ADAPTER_RATE, DECAY, SMOOTHING, RARE, DECISIVE = 1e-3, 8e-4, 0.05, 0.05, 2048, 0.8
 
 
+Turn = tuple[str, str, float]
+"""A question, its answer, and what each token of that counts."""
+
+
 class Asked(NamedTuple):
-    """(question, answer, weight) about one view of a photo, whose features are in a store."""
+    """Turns about one view of a photo, whose features are in a store."""
 
     store: FeatureStore
     view: int
-    turns: tuple[tuple[str, str, float], ...]
+    turns: tuple[Turn, ...]
 
     @property
     def size(self) -> int:
@@ -64,7 +68,7 @@ class Course:
     def asked(self, epoch: int) -> list[Asked]:
         """In a new order, with new questions and views."""
         chance = random.Random(epoch)
-        questions: dict[int, list[tuple[str, str, float]]] = {}
+        questions: dict[int, list[Turn]] = {}
         places = list(self.photos)
         for item in photo_questions([self.photos[index].captions for index in places], epoch):
             questions.setdefault(places[item.photo], []).append((item.question, item.reply, DECISIVE))
@@ -81,17 +85,17 @@ class Course:
         return out
 
 
-def tree(model: MultimodalLM, asked: Asked) -> Tree:
+def tree(model: MultimodalLM, features_TD: Tensor, turns: Sequence[Turn]) -> Tree:
     """Everything asked about one photo, laid out and merged."""
     grid = model.connectors["image"].grid((7, 7))
-    piece = Piece(Modality.IMAGE, (0.0, 0.0, 1.0, 1.0), grid, tensor=asked.store[asked.view])
+    piece = Piece(Modality.IMAGE, (0.0, 0.0, 1.0, 1.0), grid, tensor=features_TD)
     shown = {(0, 0): Shown((piece,), Use(0, 0, "image", "photo"))}
     samples = [
         Sample(question, (Message("user", (Image("photo"), Text(question))), Message("assistant", (Text(reply),), learn=True)))
-        for question, reply, _ in asked.turns
+        for question, reply, _ in turns
     ]
     batch = model.layout(samples, [shown] * len(samples), reply=False)
-    return grow(batch, [weight for *_, weight in asked.turns])
+    return grow(batch, [weight for *_, weight in turns])
 
 
 def alike(asked: Sequence[Asked], size: int, seed: int) -> list[list[Asked]]:
@@ -120,7 +124,7 @@ def run(
     connector, adapter = trainable(model.connectors["image"], "connectors.image."), adapter_of(model)
 
     def loss(some: Sequence[Asked]) -> Loss:
-        return objective(model, pack([tree(model, asked) for asked in some]))
+        return objective(model, pack([tree(model, asked.store[asked.view], asked.turns) for asked in some]))
 
     def epoch(number: int) -> list[Sequence[Thunk]]:
         batches = alike(course.asked(number), BATCH, number)
