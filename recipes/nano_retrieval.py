@@ -20,7 +20,8 @@ from sensorium.training.features import FeatureStore
 from sensorium.training.loop import Epoch, Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-EPOCHS, BATCH, RATE, DECAY, SCALE = 12, 512, 1e-3, 0.1, 20.0
+EPOCHS, BATCH, RATE, DECAY, SCALE = 14, 512, 1e-3, 0.2, 20.0
+IMAGE_DROPOUT, TEXT_DROPOUT = 0.4, 0.2
 
 
 class Towers(nn.Module):
@@ -29,6 +30,9 @@ class Towers(nn.Module):
     def __init__(self, image_head: EmbeddingHead, text_head: ResidualMap | None) -> None:
         super().__init__()
         self.image_head, self.text_head = image_head, text_head
+        image_head.dropout.p = IMAGE_DROPOUT
+        if text_head is not None:
+            text_head.dropout.p = TEXT_DROPOUT
         self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
 
     def forward(self, x_PTD: Tensor, texts_PCD: Tensor) -> Loss:
