@@ -20,7 +20,7 @@ from sensorium.encoders.spectrogram import RATE, log_mel
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.media.audio import Sound, chunks
 from sensorium.nn.trace import SILENT, Trace
-from sensorium.nn.whisper import LAYER, Names, split_names, stack_names
+from sensorium.nn.whisper import LAYER, Names, split_names, stack_names, whole_numbers
 
 STEPS = 50
 """Features a second."""
@@ -67,11 +67,7 @@ class WhisperConfig:
             "encoder_ffn_dim",
             "max_source_positions",
         )
-        if lost := [name for name in fields if not isinstance(config.get(name), int)]:
-            raise CheckpointError(
-                "config.json", f"lacks the whole number {lost[0]}", "Give the configuration of a Whisper model"
-            )
-        return cls(*(config[name] for name in fields))
+        return cls(*whole_numbers(config, fields))
 
     def to_hf(self) -> dict[str, Any]:
         """The encoder's fields of `config.json`."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sensorium.batch import Features, Modality, Placement
 from sensorium.errors import RequestError
 from sensorium.fusion.attend import Attend
-from sensorium.fusion.config import ConnectorConfig
+from sensorium.nn.closed import ClosedConfig
 
 
 class Memory(NamedTuple):
@@ -76,7 +76,7 @@ def remember(placements: Sequence[Placement], features: Mapping[Modality, Featur
     return Memory(torch.stack(filled), valid_BM, start_BM)
 
 
-class GatedCrossAttentionConfig(ConnectorConfig):
+class GatedCrossAttentionConfig(ClosedConfig):
     """Shapes of a `GatedCrossAttention`.
 
     Args:

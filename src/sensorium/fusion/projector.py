@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from sensorium.batch import Features
 from sensorium.errors import RequestError
-from sensorium.fusion.config import ConnectorConfig
+from sensorium.nn.closed import ClosedConfig
 
 Grid = tuple[int, ...]
 
 
-class ProjectorConfig(ConnectorConfig):
+class ProjectorConfig(ClosedConfig):
     """Shapes of an `MLPProjector`.
 
     Args:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from sensorium.batch import Features
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.fusion.attend import Attend
-from sensorium.fusion.config import ConnectorConfig
+from sensorium.nn.closed import ClosedConfig
 
 
-class QFormerConfig(ConnectorConfig):
+class QFormerConfig(ClosedConfig):
     """Shapes of a `QFormer`; defaults are BLIP-2's.
 
     Args:

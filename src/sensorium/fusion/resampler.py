@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from sensorium.batch import Features
 from sensorium.errors import RequestError
 from sensorium.fusion.attend import Attend
-from sensorium.fusion.config import ConnectorConfig
+from sensorium.nn.closed import ClosedConfig
 
 
-class ResamplerConfig(ConnectorConfig):
+class ResamplerConfig(ClosedConfig):
     """Shapes of a `Resampler`.
 
     Args:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
-
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
 from sensorium.batch import Features
-from sensorium.errors import CheckpointError, RequestError
+from sensorium.errors import RequestError
+from sensorium.nn.closed import ClosedConfig
 
 
-class EmbeddingConfig(BaseModel):
+class EmbeddingConfig(ClosedConfig):
     """Shapes of an `EmbeddingHead`.
 
     Args:
@@ -23,8 +21,6 @@ class EmbeddingConfig(BaseModel):
         mean: add a linear map of the plain average. dropout: of the features and inside the MLP.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     dim_in: int = Field(gt=0)
     dim_out: int = Field(gt=0)
     queries: int = Field(default=4, gt=0)
@@ -32,24 +28,6 @@ class EmbeddingConfig(BaseModel):
     hidden: int = Field(default=1024, gt=0)
     mean: bool = True
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every field."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
-
-        Raises:
-            CheckpointError: an unknown or missing field, or a value out of range.
-        """
-        try:
-            return cls.model_validate(dict(row))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            problem = f"field {'.'.join(str(item) for item in first['loc'])!r}: {first['msg']}"
-            raise CheckpointError(cls.__name__, problem, f"Its fields are {', '.join(cls.model_fields)}") from error
 
 
 class EmbeddingHead(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sensorium.batch import Features
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.nn.trace import SILENT, Trace
-from sensorium.nn.whisper import LAYER, Names, split_names, stack_names
+from sensorium.nn.whisper import LAYER, Names, split_names, stack_names, whole_numbers
 
 NAMES: Names = {
     **LAYER,
@@ -62,11 +62,7 @@ class SpeechConfig:
             "decoder_ffn_dim",
             "max_target_positions",
         )
-        if lost := [name for name in fields if not isinstance(config.get(name), int)]:
-            raise CheckpointError(
-                "config.json", f"lacks the whole number {lost[0]}", "Give the configuration of a Whisper model"
-            )
-        return cls(*(config[name] for name in fields))
+        return cls(*whole_numbers(config, fields))
 
     def to_hf(self) -> dict[str, Any]:
         """The decoder's fields of `config.json`."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from tokenizers import Tokenizer
 
 from sensorium.batch import Modality
@@ -31,6 +31,7 @@ from sensorium.language.config import DecoderConfig
 from sensorium.language.dictation import SpeechTokens
 from sensorium.language.speech import SpeechConfig
 from sensorium.model.reading import Policy
+from sensorium.nn.closed import ClosedConfig
 from sensorium.nn.lora import LoraConfig
 from sensorium.protocols import Sampling
 
@@ -42,13 +43,7 @@ Packing = Literal["int8", "int4"]
 """See `language/quantized.py`."""
 
 
-class Closed(BaseModel):
-    """Frozen; unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ViTTower(Closed):
+class ViTTower(ClosedConfig):
     """SigLIP, CLIP and DINOv2 shapes; `layer` and `norm`: which hidden state the features are (see `ViTEncoder`)."""
 
     kind: Literal["vit"] = "vit"
@@ -57,21 +52,21 @@ class ViTTower(Closed):
     norm: bool = True
 
 
-class EfficientNetTower(Closed):
+class EfficientNetTower(ClosedConfig):
     """EfficientNet-Lite."""
 
     kind: Literal["efficientnet"] = "efficientnet"
     config: EfficientNetConfig
 
 
-class WhisperTower(Closed):
+class WhisperTower(ClosedConfig):
     """Whisper's encoder."""
 
     kind: Literal["whisper"] = "whisper"
     config: WhisperConfig
 
 
-class VideoTower(Closed):
+class VideoTower(ClosedConfig):
     """Frames through the image encoder, whose weights it shares."""
 
     kind: Literal["video"] = "video"
@@ -81,28 +76,28 @@ class VideoTower(Closed):
 Tower = Annotated[ViTTower | EfficientNetTower | WhisperTower | VideoTower, Field(discriminator="kind")]
 
 
-class Projector(Closed):
+class Projector(ClosedConfig):
     """An MLP."""
 
     kind: Literal["projector"] = "projector"
     config: ProjectorConfig
 
 
-class Resampler(Closed):
+class Resampler(ClosedConfig):
     """Perceiver resampler."""
 
     kind: Literal["resampler"] = "resampler"
     config: ResamplerConfig
 
 
-class QFormer(Closed):
+class QFormer(ClosedConfig):
     """BLIP-2's queries."""
 
     kind: Literal["qformer"] = "qformer"
     config: QFormerConfig
 
 
-class Shared(Closed):
+class Shared(ClosedConfig):
     """The very connector of another modality."""
 
     kind: Literal["shared"] = "shared"
@@ -112,21 +107,21 @@ class Shared(Closed):
 Link = Annotated[Projector | Resampler | QFormer | Shared, Field(discriminator="kind")]
 
 
-class Crossings(Closed):
+class Crossings(ClosedConfig):
     """Gated cross-attention before the decoder layers `before`; without it media are spliced into the token stream."""
 
     before: tuple[int, ...]
     config: GatedCrossAttentionConfig
 
 
-class Text(Closed):
+class Text(ClosedConfig):
     """A BERT-shaped text encoder; `window`: tokens read at once."""
 
     config: BertConfig
     window: int = Field(default=256, gt=0)
 
 
-class Dual(Closed):
+class Dual(ClosedConfig):
     """The shared space of vectors: the text encoder makes it, a head takes pictures into it.
 
     Args:
@@ -138,14 +133,14 @@ class Dual(Closed):
     text_map: int | None = Field(default=None, gt=0)
 
 
-class Speech(Closed):
+class Speech(ClosedConfig):
     """Whisper's decoder on the audio encoder, for transcription."""
 
     config: SpeechConfig
     tokens: SpeechTokens
 
 
-class Config(Closed):
+class Config(ClosedConfig):
     """What `config.json` holds.
 
     Args:
@@ -158,8 +153,8 @@ class Config(Closed):
     model_type: Literal["sensorium"] = "sensorium"
     architectures: tuple[Literal["MultimodalLM"]] = ("MultimodalLM",)
     language: DecoderConfig
-    encoders: dict[Modality, Tower] = {}
-    connectors: dict[Modality, Link] = {}
+    encoders: dict[Modality, Tower] = Field(default_factory=dict)
+    connectors: dict[Modality, Link] = Field(default_factory=dict)
     crossings: Crossings | None = None
     adapter: LoraConfig | None = None
     dual: Dual | None = None

@@ -24,7 +24,6 @@ from sensorium.language.speech import SpeechConfig
 from sensorium.model.build import build
 from sensorium.model.config import (
     Blueprint,
-    Closed,
     Config,
     Crossings,
     Dual,
@@ -40,6 +39,7 @@ from sensorium.model.config import (
     WhisperTower,
 )
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.nn.closed import ClosedConfig
 from sensorium.nn.lora import LoraConfig
 from sensorium.nn.rope import Rope
 from sensorium.protocols import Sampling
@@ -53,7 +53,7 @@ CHATML = (
 _SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-class Trained(Closed):
+class Trained(ClosedConfig):
     """The shapes of what this project trained for `nano`; stands in `weights/nano.json` beside the tensors.
 
     Args:

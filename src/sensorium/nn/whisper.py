@@ -7,7 +7,8 @@ one, which softmax cancels (it adds the same number to every key's score), so le
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,3 +79,15 @@ def _expand(names: Names, layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     for our, theirs in names.items():
         for layer in range(layers) if "{}" in our else (0,):
             yield our.format(layer), tuple(their.format(layer) for their in theirs)
+
+
+def whole_numbers(config: Mapping[str, Any], fields: Sequence[str]) -> tuple[int, ...]:
+    """The named fields of a Whisper `config.json`.
+
+    Raises:
+        CheckpointError: one is missing, or no whole number.
+    """
+    if lost := [name for name in fields if not isinstance(config.get(name), int)]:
+        problem = f"lacks the whole number {lost[0]}"
+        raise CheckpointError("config.json", problem, "Give the configuration of a Whisper model")
+    return tuple(config[name] for name in fields)

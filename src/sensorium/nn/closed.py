@@ -1,4 +1,4 @@
-"""What every connector's configuration has in common: frozen, JSON both ways, unknown keys refused."""
+"""A closed configuration: frozen, JSON both ways, unknown keys refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sensorium.errors import CheckpointError
 
 
-class ConnectorConfig(BaseModel):
-    """The shapes and choices of one connector."""
+class ClosedConfig(BaseModel):
+    """The shapes and choices of one module."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
