@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sensorium.cache import cache_folder
 from sensorium.language import native as module
-from sensorium.language.native import Native, NativeUnavailable, build, cache_folder, native
+from sensorium.language.native import Native, NativeUnavailable, build, native
 from sensorium.language.quantized import Bits, QuantizedLinear
 
 

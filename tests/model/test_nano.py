@@ -10,7 +10,7 @@ import pytest
 
 from sensorium.errors import CheckpointError, DependencyError, SensoriumError
 from sensorium.model import checkpoint, nano
-from sensorium.model.nano import SOURCES, Source, assemble, cache_folder, fingerprint, read_trained
+from sensorium.model.nano import SOURCES, Source, assemble, fingerprint, read_trained
 from sensorium.parts import Message, Text
 from tests.model.nano_shapes import write_trained
 
@@ -109,15 +109,6 @@ def test_weights_that_are_absent_or_wrong_are_refused(tmp_path: Path) -> None:
 def test_the_adapter_ships_under_the_names_of_peft() -> None:
     assert nano._name("base_model.model.model.layers.3.mlp.up_proj.lora_A.weight") == "decoder.layers.3.mlp.up_proj.lora_A"
     assert nano._name("connectors.image.linear_1.weight") == "connectors.image.linear_1.weight"
-
-
-def test_the_cache_is_where_the_person_or_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SENSORIUM_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("SENSORIUM_CACHE")
-    monkeypatch.setattr(nano.sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert cache_folder() == Path("/x/sensorium")
 
 
 def test_a_full_disk_and_a_closed_folder_are_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspe
 @app.command("list")
 def list_models() -> None:
     """The models at hand: the embedded default and what has been assembled in the cache."""
-    from sensorium.model.nano import assembled, cache_folder
+    from sensorium.cache import cache_folder
+    from sensorium.model.nano import assembled
 
     typer.echo("nano\tthe embedded default; assembled on first use")
     for folder in assembled():

@@ -9,7 +9,6 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from sensorium.cache import cache_folder
 
 SWITCH = "SENSORIUM_NATIVE"
 """Set this variable to 0 to do without compiled code."""
@@ -174,15 +175,6 @@ def compiler() -> Sequence[str]:
         if shutil.which(name):
             return [name]
     raise FileNotFoundError("no C compiler on the path (cc, gcc, clang)")
-
-
-def cache_folder() -> Path:
-    """`SENSORIUM_CACHE`, or the system's place for caches."""
-    if given := os.environ.get("SENSORIUM_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sensorium"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
 
 
 def _version(command: Sequence[str]) -> str:

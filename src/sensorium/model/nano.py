@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError
@@ -22,6 +20,7 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sensorium.cache import cache_folder
 from sensorium.encoders import audio, cnn, text
 from sensorium.encoders.cnn import EfficientNet, EfficientNetConfig
 from sensorium.encoders.processing import EFFICIENTNET_LITE
@@ -189,17 +188,6 @@ def fingerprint(trained: Path) -> str:
 def assembled() -> list[Path]:
     """Every assembled `nano` in the cache, older ones too."""
     return sorted(path.parent for path in cache_folder().glob(f"nano-*/{checkpoint.CONFIG}"))
-
-
-def cache_folder() -> Path:
-    """`SENSORIUM_CACHE`, or the system's place for caches."""
-    if given := os.environ.get("SENSORIUM_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "sensorium" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sensorium"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sensorium"
 
 
 def _assemble(folder: Path, trained: Path, say: Progress) -> None:
