@@ -40,7 +40,7 @@ def test_a_picture_is_its_tiles(reader: Reader, media: dict[str, str]) -> None:
     shown = reader.show(Image(media["photo"]))
     assert [piece.modality for piece in shown.pieces] == [Modality.IMAGE] * shown.use.tiles
     assert shown.use.kind == "image"
-    assert shown.use.name.endswith("chelsea.jpg")
+    assert shown.use.name.endswith("astronaut.jpg")
 
 
 def test_a_recording_is_sound_and_the_words_heard_in_it(reader: Reader, media: dict[str, str]) -> None:

@@ -19,11 +19,12 @@ from sensorium.parts import Answer, Message, Use
 
 ASKED = (
     (("photo", "Describe the photo in one sentence."), 3),
+    (("photo", "Is there a person in the photo?"), 1),
     (("photo", "Is there a dog in the photo?"), 1),
     (("photo", "question"), 1),
     (("note", "When is the meeting?"), 1),
     (("clip", "Describe the clip in one sentence."), 3),
-    (("page", "When is the library open on Saturday?"), 1),
+    (("page", "How many seats does the reading room have?"), 1),
 )
 """What is asked: media by name and words, and the beams of the answer."""
 

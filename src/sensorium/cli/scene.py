@@ -21,7 +21,7 @@ def lay_out(folder: Path) -> dict[str, Path]:
     """Writes `photo`, `note`, `question`, `clip` and `page` into a folder and returns their paths."""
     media = files("sensorium.cli") / "media"
     paths = {}
-    for name, file in (("photo", "chelsea.jpg"), ("note", "note.ogg"), ("question", "question.ogg")):
+    for name, file in (("photo", "astronaut.jpg"), ("note", "note.ogg"), ("question", "question.ogg")):
         paths[name] = folder / file
         paths[name].write_bytes((media / file).read_bytes())
     paths["clip"] = folder / "clip.webm"
