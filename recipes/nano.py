@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="features and unfinished runs")
     parser.add_argument("--out", type=Path, default=nano_model.WEIGHTS, help="where nano-*.safetensors go")
-    parser.add_argument("--minutes", type=float, default=70.0, help="limit of the photo stage, the longest")
+    parser.add_argument("--minutes", type=float, default=79.0, help="limit of the photo stage, the longest")
     parser.add_argument("--stages", default="retrieval,photos,sound", help="which stages to run")
     args = parser.parse_args()
     torch.manual_seed(0)
