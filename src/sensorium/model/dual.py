@@ -6,6 +6,7 @@ The picture tower is the language model's own image encoder with a head of its o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -77,11 +78,13 @@ class DualEncoder(nn.Module):
     def _part(self, part: Part, reader: Reader, encoders: Mapping[str, nn.Module]) -> Tensor:
         if isinstance(part, Text):
             return self.texts([part.text])
+        if isinstance(part, Image):  # a picture's vector is of what it shows, not of the words in it
+            reader = replace(reader, policy=replace(reader.policy, words_in_images=False))
         shown = reader.show(Audio(part.source, part.start, part.stop, spoken=True) if isinstance(part, Audio) else part)
         seen = [piece for piece in shown.pieces if piece.modality in (Modality.IMAGE, Modality.VIDEO)]
         vectors = [self.images(piece, encoders) for piece in seen]
         words = _words(shown)
-        if words and not isinstance(part, Image):
+        if words:
             vectors.append(self.texts([words]))
         if not vectors:
             raise RequestError(shown.use.name, "holds neither a picture nor words to embed", "Embed another medium")
