@@ -61,6 +61,13 @@ def test_reads_the_tensors_of_a_whole_blip2() -> None:
     )
     model = QFormer(QFormerConfig.from_json(SHAPES))
     model.load_state_dict(from_blip2(whole.state_dict()), strict=True)
+    whole.eval()
+    x = torch.randn(2, 5, 6)
+    queries = whole.query_tokens.expand(2, -1, -1)
+    with torch.no_grad():
+        expected = whole.language_projection(whole.qformer(query_embeds=queries, encoder_hidden_states=x).last_hidden_state)
+        ours = model.eval()(Features(x, torch.ones(2, 5, dtype=torch.bool))).x_BTD
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
 def test_text_side_of_a_qformer_is_refused_by_name() -> None:
