@@ -70,6 +70,7 @@ def test_a_batch_answers_with_ids_and_resumes(run: Run, photo: Path, tmp_path: P
     answered = rows(out.read_text())
     assert [row["id"] for row in answered] == ["0", "1", "2", "3", "4", "line 6"]
     assert ["error" in row for row in answered] == [False, False, True, False, False, True]
+    assert (answered[2]["media"], answered[2]["question"]) == (["absent.png"], "Question 2?")
 
     cut = out.read_text().splitlines()
     out.write_text("\n".join(cut[:2]) + "\n" + cut[3][:20])  # interrupted in the middle of a line

@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sensorium.cli.inputs import Row, lines_of, parse
+from sensorium.cli.inputs import Failed, Row, lines_of, parse
 from sensorium.errors import SensoriumError
 from sensorium.parts import Answer, Message, usage_to_json
 
 if TYPE_CHECKING:
     from sensorium.protocols import Generates, Sampling
-
-Failed = tuple[str, SensoriumError]
-"""A row that could not be read: its id, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def answer_rows(model: Generates, rows: Iterable[Row | Failed], sampling: Sampli
         good = [row for row in chunk if isinstance(row, Row)]
         answered = iter(_answer_together(model, good, sampling))
         for row in chunk:
-            yield next(answered) if isinstance(row, Row) else Result(Row(row[0], (), "", ()), None, row[1], 0.0)
+            yield next(answered) if isinstance(row, Row) else Result(row.row, None, row.error, 0.0)
 
 
 def _answer_together(model: Generates, rows: Sequence[Row], sampling: Sampling) -> list[Result]:
@@ -88,7 +85,7 @@ def run_batch(
         typer.Exit: with code 1 when a row failed.
     """
     done = answered_ids(output) if output is not None and output.exists() else set()
-    todo = (row for row in rows if (row.id if isinstance(row, Row) else row[0]) not in done)
+    todo = (row for row in rows if (row if isinstance(row, Row) else row.row).id not in done)
     failed = 0
     with progress("answering", total - len(done)) as advance:
         for result in answer(todo):

@@ -6,11 +6,11 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sensorium.errors import MediaError, RequestError
+from sensorium.errors import MediaError, RequestError, SensoriumError
 from sensorium.parts import Audio, Part, Source, Text
 
 STDIN = "-"
@@ -86,28 +86,35 @@ def conversation(arguments: Sequence[str], urls: Sequence[str] = ()) -> Row:
     return Row("", tuple(named), " ".join(said), tuple(parts))
 
 
-def rows_of(
-    file: Path, default_question: str, urls: Sequence[str] = ()
-) -> Iterator[Row | tuple[str, RequestError | MediaError]]:
-    """The rows of a batch file; a bad one is given as its id and its error, and the rest go on.
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that could not be read, with as much of it as was understood."""
+
+    row: Row
+    error: SensoriumError
+
+
+def rows_of(file: Path, default_question: str, urls: Sequence[str] = ()) -> Iterator[Row | Failed]:
+    """The rows of a batch file; a bad one is given with its error, and the rest go on.
 
     Raises:
         MediaError: the file itself cannot be read.
     """
     for number, line in enumerate(lines_of(file), 1):
-        name = f"line {number}"
+        known = Row(f"line {number}", (), "", ())
         try:
             row = parse(line, f"{file}:{number}")
-            name = str(row.get("id", name))
+            known = replace(known, id=str(row.get("id", known.id)))
             media, question = row.get("media", []), row.get("question") or default_question
             if not isinstance(media, list) or not all(isinstance(item, str) for item in media) or not isinstance(question, str):
                 raise RequestError(
                     f"{file}:{number}", "media is not a list of strings or question not a string", "Correct the row"
                 )
+            known = replace(known, media=tuple(media), question=question)
             paths = [str(file.parent / item) if _is_relative(item) else item for item in media]
-            yield Row(name, tuple(media), question, (*(medium(path, urls) for path in paths), Text(question)))
-        except (RequestError, MediaError) as error:
-            yield name, error
+            yield replace(known, parts=(*(medium(path, urls) for path in paths), Text(question)))
+        except SensoriumError as error:
+            yield Failed(known, error)
 
 
 def lines_of(file: Path) -> list[str]:
