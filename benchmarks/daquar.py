@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.estimate import Estimate, estimate
-from recipes.nano_data import RoomQuestion
+from recipes.nano_data import PictureQuestion
 from sensorium.model.generate import Assistant
 from sensorium.parts import Image, Message, Text
 from sensorium.protocols import Sampling
@@ -13,7 +13,7 @@ from sensorium.protocols import Sampling
 GREEDY = Sampling(max_tokens=12)
 
 
-def measure(model: Assistant, rooms: Sequence[RoomQuestion]) -> dict[str, Estimate]:
+def measure(model: Assistant, rooms: Sequence[PictureQuestion]) -> dict[str, Estimate]:
     """A swapped photo is that of the question half the list away."""
     half = len(rooms) // 2
     swapped = [rooms[(index + half) % len(rooms)].path for index in range(len(rooms))]
@@ -26,7 +26,7 @@ def measure(model: Assistant, rooms: Sequence[RoomQuestion]) -> dict[str, Estima
     }
 
 
-def _exact(model: Assistant, rooms: Sequence[RoomQuestion], asked: Sequence[tuple[Image | Text, ...]]) -> Estimate:
+def _exact(model: Assistant, rooms: Sequence[PictureQuestion], asked: Sequence[tuple[Image | Text, ...]]) -> Estimate:
     said: list[str] = []
     for start in range(0, len(asked), 48):
         answers = model.answer([[Message("user", parts)] for parts in asked[start : start + 48]], GREEDY)

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import easy_vqa
+
 from sensorium.errors import RequestError
 
 
@@ -19,8 +21,8 @@ class Photo(NamedTuple):
     captions: tuple[str, ...]
 
 
-class RoomQuestion(NamedTuple):
-    """A question about a photo of a room."""
+class PictureQuestion(NamedTuple):
+    """A question about a picture: a photo of a room, or a drawing."""
 
     path: str
     split: str
@@ -43,14 +45,14 @@ def photos(data: Path) -> list[Photo]:
     return [Photo(str(data / "flickr8k" / row["image"]), row["split"], tuple(row["captions"])) for row in rows]
 
 
-def rooms(data: Path) -> list[RoomQuestion]:
+def rooms(data: Path) -> list[PictureQuestion]:
     """`daquar/questions.jsonl`; a tenth of the training photos is the split "dev"."""
     rows = _rows(data / "daquar" / "questions.jsonl")
     shown = sorted({row["image"] for row in rows if row["split"] == "train"})
     random.Random(0).shuffle(shown)
     kept = set(shown[: len(shown) // 10])
     return [
-        RoomQuestion(
+        PictureQuestion(
             str(data / "daquar" / row["image"]),
             "dev" if row["image"] in kept else row["split"],
             as_question(row["question"]),
@@ -58,6 +60,19 @@ def rooms(data: Path) -> list[RoomQuestion]:
         )
         for row in rows
     ]
+
+
+def shapes() -> list[PictureQuestion]:
+    """easy-VQA's drawings, from the package `easy-vqa`; a tenth of the training drawings is the split "dev"."""
+    found: list[PictureQuestion] = []
+    for split, asked, paths in (
+        ("train", easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths()),
+        ("test", easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths()),
+    ):
+        for question, answer, picture in zip(*asked, strict=True):
+            kept = "dev" if split == "train" and picture % 10 == 0 else split
+            found.append(PictureQuestion(paths[picture], kept, as_question(question), answer))
+    return found
 
 
 def digits(data: Path) -> list[Digit]:

