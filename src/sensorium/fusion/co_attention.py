@@ -77,7 +77,7 @@ class SelfUnit(nn.Module):
 
 
 class GuidedUnit(nn.Module):
-    """MCAN's SGA, the decoder layer of Vaswani et al. without its causal mask: a stream asks itself, then its guide, then thinks.
+    """MCAN's SGA, the decoder layer of Vaswani et al. without a causal mask: a stream asks itself, then its guide, and thinks.
 
     Args:
         alone: also asks itself first; without, this is MCAN's GA and one side of ViLBERT's co-attention.
@@ -111,7 +111,7 @@ class CoAttention(nn.Module):
 
 
 class Reduce(nn.Module):
-    """MCAN's attentional reduction: a stream as the mean of its positions, weighted by an MLP's softmax (Yu et al. 2019, eq. 11).
+    """MCAN's attentional reduction (Yu et al. 2019, eq. 11): the mean of a stream's positions, weighted by an MLP's softmax.
 
     Args:
         dim: width D. hidden: of the MLP.
@@ -126,4 +126,5 @@ class Reduce(nn.Module):
         scores_BL = self.weigh(stream.x_BTD)[..., 0].masked_fill(~stream.valid_BT, float("-inf"))
         weights_BL = scores_BL.softmax(-1)
         trace(name, weights_BL)
-        return (weights_BL[:, None] @ stream.x_BTD)[:, 0]
+        reduced_BD: Tensor = (weights_BL[:, None] @ stream.x_BTD)[:, 0]
+        return reduced_BD

@@ -81,11 +81,6 @@ class Pairs:
         """Text `texts[i]` with picture `pictures[i]`: matched where the two numbers agree."""
         return Pairs(self.words.take(texts), self.regions.take(pictures))
 
-    @property
-    def valid_BL(self) -> Tensor:
-        """Words, then regions, `(B, L + G)`."""
-        return torch.cat([self.words.valid_BL, self.regions.valid_BG], 1)
-
     def origin(self, row: int, position: int) -> Placement | None:
         """What fills a position, its start counted through; None for special tokens and padding."""
         length = self.words.ids_BL.shape[1]
@@ -100,7 +95,7 @@ def _take(spots: Spots, rows: Sequence[int]) -> Spots:
     return tuple(spots[row] for row in rows)
 
 
-def cells(grid: tuple[int, int], extent: Sequence[float]) -> Tensor:
+def cells(grid: tuple[int, ...], extent: Sequence[float]) -> Tensor:
     """The boxes `(rows * cols, 4)` of a grid's cells, row by row."""
     y0, x0, y1, x1 = extent
     rows, cols = grid
