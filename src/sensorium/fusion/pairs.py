@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Words:
 
     def with_ids(self, ids_BL: Tensor) -> Words:
         """The same places with other ids in them, as masking makes."""
-        return Words(ids_BL, self.valid_BL, self.tags_BL, self.spots)
+        return replace(self, ids_BL=ids_BL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,30 @@ class Regions:
     Args:
         x_BGD: features. valid_BG: bool. boxes_BGX: `(y0, x0, y1, x1)` in 0..1, so X is 4.
         spots: where each region comes from; a box is a placement of its own.
+        classes_BGC: what a detector takes each region for, a distribution; the targets of masked-region classification.
     """
 
     x_BGD: Tensor
     valid_BG: Tensor
     boxes_BGX: Tensor
     spots: Spots
+    classes_BGC: Tensor | None = None
 
     def take(self, rows: Sequence[int]) -> Regions:
         """The given rows, repeats allowed."""
         at_B = torch.tensor(list(rows), dtype=torch.int64)
-        return Regions(self.x_BGD[at_B], self.valid_BG[at_B], self.boxes_BGX[at_B], _take(self.spots, rows))
+        return Regions(
+            self.x_BGD[at_B],
+            self.valid_BG[at_B],
+            self.boxes_BGX[at_B],
+            _take(self.spots, rows),
+            None if self.classes_BGC is None else self.classes_BGC[at_B],
+        )
 
     def blind(self) -> Regions:
         """The same regions with nothing to see in them: features and boxes at zero, for ablations."""
-        return Regions(torch.zeros_like(self.x_BGD), self.valid_BG, torch.zeros_like(self.boxes_BGX), self.spots)
+        x_BGD, boxes_BGX = torch.zeros_like(self.x_BGD), torch.zeros_like(self.boxes_BGX)
+        return replace(self, x_BGD=x_BGD, boxes_BGX=boxes_BGX)
 
 
 @dataclass(frozen=True, slots=True)

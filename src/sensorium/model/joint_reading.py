@@ -15,7 +15,7 @@ from sensorium.batch import Modality, Placement
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.fusion.pairs import Regions, Words, cells, pad, pool_boxes
 from sensorium.media import image
-from sensorium.model.joint_config import CLS, PAD, SEP
+from sensorium.model.joint_config import CLS, MASK, PAD, SEP
 from sensorium.nn.trace import SILENT, Trace
 from sensorium.parts import Image, Role, Sample, Text
 from sensorium.protocols import Encoder
@@ -116,7 +116,7 @@ class WordReader:
 
     def __init__(self, tokenizer: Tokenizer, positions: int, tags: bool) -> None:
         self.tokenizer, self.positions, self.tags = tokenizer, positions, tags
-        self.pad, self.first, self.last = (self._special(token) for token in (PAD, CLS, SEP))
+        self.pad, self.first, self.last, self.mask = (self._special(token) for token in (PAD, CLS, SEP, MASK))
 
     def __call__(self, samples: Sequence[Sample], roles: Sequence[Role]) -> Words:
         """The Text parts of the messages of the given roles, in order, one row a sample.
@@ -133,6 +133,10 @@ class WordReader:
             valid_BL[index, : len(ids)] = True
             tags_BL[index, tags : len(ids)] = True
         return Words(ids_BL, valid_BL, tags_BL, tuple(spots for _, _, spots in rows))
+
+    def content(self, words: Words) -> Tensor:
+        """Which positions hold words or tags, rather than special tokens or padding, `(B, L)` bool."""
+        return words.valid_BL & (words.ids_BL != self.first) & (words.ids_BL != self.last)
 
     def _row(self, sample: Sample, roles: Sequence[Role]) -> tuple[list[int], int, tuple[Placement, ...]]:
         """Ids, where the tags begin, and where each token comes from."""
