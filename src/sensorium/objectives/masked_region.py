@@ -19,9 +19,9 @@ class MaskedRegion:
     """Callable over (model, pairs, seed). Only regions are hidden, never words with them.
 
     Args:
-        target: `features` (UNITER's MRFR): the squared error of the rebuilt features, summed over their numbers; the encoder must
-            not learn meanwhile, or there is nothing to hold on to. `classes` (MRC-kl): the divergence KL(detector || model)
-            from `Regions.classes_BGC`.
+        target: `features` (UNITER's MRFR): the squared error of the rebuilt features, summed over their numbers; the encoder
+            must not learn meanwhile, or there is nothing to hold on to. `classes` (MRC-kl): KL(detector || model), the
+            detector's word being `Regions.classes_BGC`.
         share: of the regions.
     """
 
