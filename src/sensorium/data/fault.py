@@ -15,7 +15,7 @@ class Fault(NamedTuple):
         file: the file that holds the row (the shard, for tar shards). row: counted from 1 in the file's own order; a line of a
             JSON-lines file, an element of a JSON array, a record of a CSV file, a sample of a shard.
         field: the column, with a path inside it where that helps: `images`, `conversations[2].from`.
-        kind: a stable kebab-case word. The readers say `bad-json`, `empty-row`, `not-an-object`, `truncated`, `missing-field`,
+        kind: a stable kebab-case word. The readers say `bad-json`, `bad-csv`, `empty-row`, `truncated`, `missing-field`,
             `wrong-type`, `no-messages`, `unknown-role`, `unknown-part`, `placeholder-count`, `box-count`, `frame-list`,
             `nothing-to-learn`, `two-systems`, `missing-image`, `missing-answer`, `duplicate-member` and, once something is
             decoded, `unreadable-media`.
