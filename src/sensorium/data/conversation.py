@@ -41,7 +41,8 @@ class Columns:
 
     def fit(self, record: Record) -> bool:
         """Whether a row looks like a conversation at all."""
-        return record.has(*self.messages, *self.instruction, *self.prompt, *self.chosen, *self.rejected)
+        asked = record.has(*self.instruction, *self.prompt) and record.has(*self.answer, *self.chosen)
+        return asked or record.has(*self.messages, *self.rejected) or record.has(*self.chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from sensorium.data.fault import RowError
 from sensorium.data.row import Remarks
@@ -19,6 +19,32 @@ _KEPT = {
     "chat_template_kwargs": ("chat_template_kwargs",),
 }
 """Columns that go into `Sample.meta` under one name, whatever the dialect."""
+
+
+class Found(NamedTuple):
+    """A record and where it stands (rows from 1), or the error in its place."""
+
+    file: str
+    row: int
+    record: Record | RowError
+
+
+class Recorded(Protocol):
+    """Records in a fixed order; what a file, a folder, a set of shards or a table library offers to be told as samples."""
+
+    def __len__(self) -> int: ...
+
+    def record(self, index: int) -> Found:
+        """Record `index`, counted from 0."""
+        ...
+
+    def records(self, start: int = 0) -> Iterator[Found]:
+        """All from `start` on."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the records."""
+        ...
 
 
 class Record:

@@ -107,17 +107,17 @@ def elements(path: str, key: str | None = None) -> Iterator[Span]:
         yield Span(start, size) if _read(path, start, start + _KEY).strip() else Span(size, size)
 
 
-def keys(path: str) -> Iterator[str]:
-    """The keys of the object that a JSON file is, in order, as far as they are asked for."""
-    value = False
+def members(path: str) -> Iterator[tuple[str, str | None]]:
+    """The keys of the object that a JSON file is, each as soon as it is met, and again with its value if that is a string."""
+    key, value = "", False
     for mark in _marks(path, 1):
-        if mark.depth != 1:
-            continue
-        if mark.sign == _COMMA:
+        if mark.depth == 1 and mark.sign == _COMMA:
             value = False
-        elif mark.sign == _QUOTE and not value:
+        elif mark.depth == 1 and mark.sign == _QUOTE:
+            text = _read(path, mark.start, mark.place).decode("utf-8", "replace")
+            key = key if value else text
+            yield key, text if value else None
             value = True
-            yield _read(path, mark.start, mark.place).decode("utf-8", "replace")
 
 
 def first_sign(path: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 from sensorium.data import spans
 from sensorium.data.fault import RowError
 from sensorium.data.offsets import Numbers, identity, kept
-from sensorium.data.record import Record, wrong_type
+from sensorium.data.record import Found, Record, wrong_type
 from sensorium.data.spans import Span
 
 Layout = Literal["lines", "array", "csv"]
@@ -45,24 +45,17 @@ class Table:
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def record(self, index: int) -> Record:
-        """Record `index`, counted from 0.
-
-        Raises:
-            RowError: it cannot be read.
-        """
+    def record(self, index: int) -> Found:
+        """Record `index`, counted from 0, wherever it is in the file."""
         start, stop = self._offsets[index].tolist()
         with Path(self.path).open("rb") as file:
-            return self._read(file, start, stop)
+            return Found(self.path, index + 1, self._read(file, start, stop))
 
-    def records(self, start: int = 0) -> Iterator[Record | RowError]:
-        """All from `start` on, in order; a record that cannot be read is given as the error."""
+    def records(self, start: int = 0) -> Iterator[Found]:
+        """All from `start` on, in order."""
         with Path(self.path).open("rb") as file:
-            for begin, end in self._from(start):
-                try:
-                    yield self._read(file, begin, end)
-                except RowError as error:
-                    yield error
+            for number, (begin, end) in enumerate(self._from(start), start + 1):
+                yield Found(self.path, number, self._read(file, begin, end))
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
@@ -85,7 +78,13 @@ class Table:
         for low in range(start, len(self), 4096):
             yield from self._offsets[low : low + 4096].tolist()
 
-    def _read(self, file: BinaryIO, start: int, stop: int) -> Record:
+    def _read(self, file: BinaryIO, start: int, stop: int) -> Record | RowError:
+        try:
+            return self._parsed(file, start, stop)
+        except RowError as error:
+            return error
+
+    def _parsed(self, file: BinaryIO, start: int, stop: int) -> Record:
         if stop - start > LIMIT:
             reason = f"has {stop - start:,} bytes, over the limit of {LIMIT:,}; rows after it may be a part of it"
             raise RowError("row", "bad-json", reason, "Look for a quote or bracket that is never closed")
