@@ -112,13 +112,13 @@ def open_registered(path: str, name: str | None, media: str | None) -> Told:
     if entry.file_name is None:
         problem = "is not a local file (file_name)"
         raise DataError(f"{path}, {name}", problem, "Download it, or open it with sensorium.data.hub.open_hub")
-    file = Path(path).with_name(entry.file_name)
+    file = Path(path).parent / entry.file_name
     if not file.is_file():
         raise DataError(str(file), f"is not there, although {name!r} of {path} names it", "Correct file_name")
     layout: Literal["lines", "array", "csv"] = (
         "csv" if file.suffix == ".csv" else "array" if first_sign(str(file)) == "[" else "lines"
     )
-    root = media or str(file.parent)
+    root = media or str(Path(path).parent)
     remarks = Remarks()
     tell = Conversations(root, remarks, columns_of(entry), tags_of(entry))
     return Told(name, Table(str(file), layout), tell, remarks, entry.num_samples or 0)
