@@ -17,8 +17,8 @@ class Fault(NamedTuple):
         field: the column, with a path inside it where that helps: `images`, `conversations[2].from`.
         kind: a stable kebab-case word. The readers say `bad-json`, `bad-csv`, `empty-row`, `truncated`, `missing-field`,
             `wrong-type`, `no-messages`, `unknown-role`, `unknown-part`, `placeholder-count`, `box-count`, `frame-list`,
-            `nothing-to-learn`, `two-systems`, `missing-image`, `missing-answer`, `duplicate-member` and, once something is
-            decoded, `unreadable-media`.
+            `nothing-to-learn`, `two-systems`, `missing-image`, `missing-answer`, `duplicate-member`; and once a row is
+            prepared, `unreadable-media` and `unusable`.
         reason: what is wrong, with the number and the limit. fix: what to do about it.
     """
 
