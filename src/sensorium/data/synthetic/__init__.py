@@ -2,6 +2,7 @@
 
 from sensorium.data.synthetic.captions import Hallucination, name
 from sensorium.data.synthetic.clip import FPS, Event, Moving, mkv
+from sensorium.data.synthetic.corpus import FAULTS, write_corpus
 from sensorium.data.synthetic.dice import Dice
 from sensorium.data.synthetic.draw import png
 from sensorium.data.synthetic.edits import Change
@@ -17,6 +18,7 @@ __all__ = [
     "ASK",
     "CLASSES",
     "COLOURS",
+    "FAULTS",
     "FPS",
     "GROUPS",
     "HELD_OUT",
@@ -45,4 +47,5 @@ __all__ = [
     "related",
     "say",
     "wav",
+    "write_corpus",
 ]
