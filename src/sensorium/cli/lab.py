@@ -19,6 +19,9 @@ def run(
     halvings: Annotated[int, typer.Option("--halvings", min=2, help="Smaller sizes for the curve.")] = 3,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each size.")] = 3,
     eyes: Annotated[str, typer.Option("--eyes", metavar="NAME|FOLDER", help="Whose image encoder all families get.")] = "nano",
+    layer: Annotated[
+        str, typer.Option("--eyes-layer", metavar="TRACE", help="One of its layers of maps; the last if empty.")
+    ] = "",
     dim: Annotated[int, typer.Option("--dim", min=8, help="Width of every family.")] = 96,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Trials side by side.")] = 2,
 ) -> None:
@@ -37,7 +40,7 @@ def run(
         raise typer.BadParameter(f"{eyes} is not a checkpoint of ours; use nano", param_hint="--eyes")
     out.mkdir(parents=True, exist_ok=True)
     with progress("looking at pictures", len(questions.pictures_PHWC)) as advance:
-        look(questions, model.model, out / "eyes", _steps(advance))
+        look(questions, model.model, out / "eyes", _steps(advance), layer=layer)
     with progress("trials", len(comparison.families) * len(comparison.sizes) * seeds) as advance:
         found = bench.trials(comparison, out / "trials", out / "eyes", _steps(advance))
     lines = report.summarise(comparison, questions, found)

@@ -131,3 +131,9 @@ def test_pictures_are_looked_at_once_and_recalled(tmp_path: Path) -> None:
     assert not torch.equal(seen_PTD[0], seen_PTD[1])
     lesson = Lesson(Material(asked, seen_PTD), Material(asked, seen_PTD).shape(16), torch.nn.Identity())
     assert torch.equal(lesson._seen(asked.train[:1])[0], seen_PTD[0].float())
+
+
+def test_eyes_of_another_layer(tmp_path: Path) -> None:
+    asked, model = exam.synthetic(20, tests=5), presets.tiny()
+    with pytest.raises(RequestError, match=r"trace encoder\.image\.0\.hidden: has the shape \(1, 16, 24\)"):
+        look(asked, model, tmp_path / "eyes", lambda done, total: None, layer="encoder.image.0.hidden")

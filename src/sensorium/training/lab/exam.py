@@ -116,8 +116,8 @@ def _draw(world: World, split: Split, wanted: int, pictures: list[Pixels], known
     return asked
 
 
-def easy_vqa() -> Exam:
-    """The `easy-vqa` package (Zhou 2019, MIT): one coloured shape a picture, its own split.
+def easy_vqa(tests: int = 2000) -> Exam:
+    """The `easy-vqa` package (Zhou 2019, MIT): one coloured shape a picture, its own split; `tests` of its test questions.
 
     Raises:
         DependencyError: it is not installed.
@@ -133,7 +133,7 @@ def easy_vqa() -> Exam:
         pictures += sorted((folder / name / "images").glob("*.png"), key=lambda path: int(path.stem))
         place = {int(path.stem): first + offset for offset, path in enumerate(pictures[first:])}
         parts.append(tuple(Question(place[row[2]], row[0], row[1], _easy_kind(row[1])) for row in rows))
-    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), parts[0], parts[1])
+    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), parts[0], tuple(random.Random(0).sample(parts[1], tests)))
 
 
 def _easy_kind(answer: str) -> str:
