@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from sensorium.data.blocks import Blocks
 from sensorium.data.fault import Fault, refuse
@@ -19,9 +19,12 @@ from sensorium.data.row import Indexed, Row, Source, Streamed
 from sensorium.errors import DataError
 from sensorium.parts import Json
 
+T = TypeVar("T")
+_PATIENCE = 1000
+
 
 class Slot(NamedTuple):
-    """One place of the sequence: the `number`-th row drawn from a source, or the row itself where a source is read in order only."""
+    """One place of the sequence: the `number`-th row drawn from a source, or the row itself if the source is a stream."""
 
     source: int
     number: int
@@ -63,9 +66,7 @@ class Mixture:
         """This worker's rows from where it stands; broken ones go to `broken`."""
         for slot in self.slots():
             item = None if slot is None else self.read(slot)
-            if isinstance(item, Fault):
-                self.broken(item)
-            elif item is not None:
+            if item is not None and self.heed(item) and not isinstance(item, Fault):
                 yield item
 
     def slots(self) -> Iterator[Slot | None]:
@@ -87,6 +88,22 @@ class Mixture:
         if self._shuffle:
             place = Permutation(size, scramble(self.seed, slot.source, epoch))[place]
         return source.row(place)
+
+    def heed(self, item: T | Fault) -> bool:
+        """Whether something that was read is whole; a fault is told to `broken`.
+
+        Raises:
+            DataError: nothing but faults for a thousand slots, or what `broken` raises.
+        """
+        if not isinstance(item, Fault):
+            self._streak = 0
+            return True
+        self.broken(item)
+        self._streak += 1
+        if self._streak == _PATIENCE:
+            problem = f"{item.reason}; so were the {_PATIENCE:,} rows before it broken, one way or another"
+            raise DataError(f"{item.file}, row {item.row}, {item.field}", problem, "Check the data before training on them")
+        return False
 
     def position(self) -> Json:
         """Plain JSON for `seek`; the same on every worker that has taken as many slots."""
@@ -123,7 +140,7 @@ class Mixture:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
     def _begin(self) -> None:
-        self._slot, self._drawn = 0, [0] * len(self.sources)
+        self._slot, self._drawn, self._streak = 0, [0] * len(self.sources), 0
         self._blocks = [
             Blocks(source, self._block, scramble(self.seed, number), self.epochs) if isinstance(source, Streamed) else None
             for number, source in enumerate(self.sources)

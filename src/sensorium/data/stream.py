@@ -47,9 +47,9 @@ class Stream(Generic[T]):
                     if not waiting:
                         return
                     futures, position = waiting.popleft()
-                    items = [self._told(future.result()) for future in futures]
+                    items = [future.result() for future in futures]
                     self._position = position
-                    yield [item for item in items if not isinstance(item, Fault)]
+                    yield [item for item in items if self._mixture.heed(item) and not isinstance(item, Fault)]
             finally:
                 threads.shutdown(wait=True, cancel_futures=True)
 
@@ -65,11 +65,6 @@ class Stream(Generic[T]):
         """
         self._mixture.seek(position)
         self._position = position
-
-    def _told(self, item: T | Fault) -> T | Fault:
-        if isinstance(item, Fault):
-            self._mixture.broken(item)
-        return item
 
     def _one(self, slot: Slot) -> T | Fault:
         row = self._mixture.read(slot)
