@@ -181,7 +181,9 @@ class Pair(nn.Module):
     def _head(self, width: int) -> EmbeddingHead:
         config = self.config
         return EmbeddingHead(
-            EmbeddingConfig(dim_in=width, dim_out=config.dim, queries=config.queries, dim=width, hidden=2 * config.dim)
+            EmbeddingConfig(
+                dim_in=width, dim_out=config.dim, queries=config.queries, dim=min(width, 2 * config.dim), hidden=2 * config.dim
+            )
         )
 
     def _pool(self, head: EmbeddingHead, features: Features) -> Tensor:
