@@ -65,7 +65,7 @@ def exact(model: Assistant, asked: Sequence[PictureQuestion], seen: dict[str, Te
         packed = pack([grow(batch, [1.0] * len(turns))])
         hit_T = model.model.decoder.logits(NextToken().hidden(model.model, packed)).argmax(-1) == packed.targets.ids_T
         lengths = batch.learn_BL.sum(1).tolist()
-        for index, hits in zip(indices, hit_T.split(lengths), strict=True):
+        for index, hits in zip(indices, torch.split(hit_T, lengths), strict=True):
             right[index] = bool(hits.all())
     return right
 

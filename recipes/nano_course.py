@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
-from recipes.nano_data import Photo, PictureQuestion, as_sentence
+from recipes.nano_asked import Album, Asked, Turn, album_asked
+from recipes.nano_data import Photo, as_sentence
 from sensorium.data.caption_questions import caption_questions
 from sensorium.data.photo_questions import photo_questions
 from sensorium.training.features import FeatureStore
@@ -14,35 +14,6 @@ from sensorium.training.features import FeatureStore
 CAPTION = "Describe the photo in one sentence."
 WORDINGS = ("Describe the photo.", "Caption this image.", "What is in the picture?")
 QUESTIONS, DECISIVE = 2, 0.8
-Turn = tuple[str, str, float]
-"""A question, its answer, and what each token of that counts."""
-
-
-class Asked(NamedTuple):
-    """Turns about one view of a picture, whose features are in a store."""
-
-    store: FeatureStore
-    view: int
-    turns: tuple[Turn, ...]
-
-    @property
-    def size(self) -> int:
-        """Characters."""
-        return sum(len(question) + len(reply) for question, reply, _ in self.turns)
-
-
-class Album(NamedTuple):
-    """Questions about other pictures than the photos.
-
-    Args:
-        rows: of every split; those of "train" are asked.
-        pictures: in an epoch, in multiples of what there are. questions: about one picture, at most.
-    """
-
-    store: FeatureStore
-    rows: Sequence[PictureQuestion]
-    pictures: float
-    questions: int
 
 
 class Course:
@@ -88,27 +59,3 @@ class Course:
             if len(turns) < QUESTIONS:
                 turns.append((item.question, item.reply, DECISIVE))
         return found
-
-
-def album_asked(album: Album, chance: random.Random) -> Iterator[Asked]:
-    """Some questions about some of its pictures."""
-    by_path: dict[str, list[PictureQuestion]] = {}
-    for row in album.rows:
-        if row.split == "train":
-            by_path.setdefault(row.path, []).append(row)
-    views = {name: view for view, name in enumerate(album.store.names)}
-    wanted, paths = round(album.pictures * len(by_path)), list(by_path)
-    order = [path for _ in range(-(-wanted // max(len(paths), 1))) for path in chance.sample(paths, len(paths))]
-    for path in order[:wanted]:
-        some = chance.sample(by_path[path], min(len(by_path[path]), album.questions))
-        yield Asked(album.store, views[path], tuple((row.question, as_sentence(row.answer), 1.0) for row in some))
-
-
-def alike(asked: Sequence[Asked], size: int, seed: int) -> list[list[Asked]]:
-    """Batches of about equal length each, in a random order."""
-    batches: list[list[Asked]] = []
-    for start in range(0, len(asked), 16 * size):
-        some = sorted(asked[start : start + 16 * size], key=lambda item: item.size)
-        batches += [some[first : first + size] for first in range(0, len(some), size)]
-    random.Random(seed).shuffle(batches)
-    return batches

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from recipes.nano_course import Asked, Course, Turn, alike
+from recipes.nano_asked import Asked, Turn, alike
+from recipes.nano_course import Course
 from recipes.nano_model import adapter_of, trainable
 from sensorium.batch import Batch, Modality, Piece, Shown
 from sensorium.data.packing import Tree, grow, pack

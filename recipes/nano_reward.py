@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from recipes.nano_course import CAPTION, Asked, Course, album_asked
+from recipes.nano_asked import Asked, album_asked
+from recipes.nano_course import CAPTION, Course
 from recipes.nano_data import as_sentence
 from recipes.nano_photos import SMOOTHING, Ask, pupils, rows, tree, vocabulary
 from sensorium.data.packing import pack

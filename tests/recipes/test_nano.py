@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes import nano_course, nano_data, nano_digits, nano_model, nano_naming, nano_photos, nano_retrieval, nano_reward
+from recipes import (
+    nano_asked,
+    nano_course,
+    nano_data,
+    nano_digits,
+    nano_features,
+    nano_fresh,
+    nano_model,
+    nano_naming,
+    nano_photos,
+    nano_retrieval,
+    nano_reward,
+)
 from sensorium.errors import RequestError
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
 from sensorium.model.presets import Trained, tiny
@@ -33,7 +45,7 @@ def photos(count: int) -> list[nano_data.Photo]:
 def course(folder: Path, count: int = 18) -> nano_course.Course:
     rows = [nano_data.PictureQuestion("room.jpg", "train", f"What is {word}?", "chair") for word in ("red", "big", "old")]
     names = [f"{number}.jpg{end}" for number in range(count) for end in ("", " mirrored")]
-    rooms = nano_course.Album(store(folder / "rooms", ["room.jpg"], 49, 24), rows, 2.0, 2)
+    rooms = nano_asked.Album(store(folder / "rooms", ["room.jpg"], 49, 24), rows, 2.0, 2)
     return nano_course.Course(photos(count), store(folder / "photos", names, 49, 24), [rooms])
 
 
@@ -78,7 +90,7 @@ def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> N
     rooms = [item for item in asked[0] if item.store.names == ["room.jpg"]]
     assert [len(item.turns) for item in rooms] == [2, 2]
     assert all(len(item.turns) >= 5 for item in asked[0] if item not in rooms)
-    batches = nano_course.alike(asked[0], 4, 0)
+    batches = nano_asked.alike(asked[0], 4, 0)
     assert sorted(len(batch) for batch in batches) == [4, 4, 4, 4, 4]
 
 
@@ -145,8 +157,8 @@ def test_naming_leaves_rare_and_ubiquitous_words_out(tmp_path: Path) -> None:
 
 
 def test_fresh_weights_are_those_that_the_shapes_ask_for(tmp_path: Path) -> None:
-    shapes = Trained.model_validate_json((nano_model.WEIGHTS / "nano.json").read_bytes())
-    tensors = nano_model.fresh(shapes)
+    shapes = nano_fresh.shapes()
+    tensors = nano_fresh.fresh(shapes)
     nano_model.write(tmp_path, tensors, shapes)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "nano-adapter.safetensors",
@@ -157,3 +169,23 @@ def test_fresh_weights_are_those_that_the_shapes_ask_for(tmp_path: Path) -> None
     ]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 40e6
     assert all(not tensor.any() for name, tensor in tensors.items() if name.endswith("lora_B.weight"))
+    assert tensors["connectors.image.position"].shape == (25, 576)
+    assert Trained.model_validate_json((tmp_path / "nano.json").read_bytes()).eyes.size == 320
+
+
+def test_nothing_ships_before_every_stage_is_done(tmp_path: Path) -> None:
+    shapes = nano_fresh.shapes()
+    trained, out, tensors = tmp_path / "trained", tmp_path / "out", nano_fresh.fresh(shapes)
+    nano_model.write(trained, {name: tensor for name, tensor in tensors.items() if not name.startswith("dual.")}, shapes)
+    assert not nano_model.ship(trained, out)
+    assert not out.exists()
+    nano_model.write(trained, tensors)
+    assert nano_model.ship(trained, out)
+    assert len(list(out.iterdir())) == 5
+
+
+def test_pooled_features_are_the_means_that_the_connector_makes(tmp_path: Path) -> None:
+    views = store(tmp_path / "views", ["a", "b"], 16, 8)
+    small = nano_features.pooled(views, tmp_path / "small", 2, print)
+    assert len(small) == 2
+    assert torch.allclose(small[1].float(), views[1].float().view(2, 2, 2, 2, 8).mean((1, 3)).flatten(0, 1), atol=1e-3)

@@ -37,13 +37,16 @@ _COUNTED = {
     "bikes": ("bike bicycle", "bikes bicycles"),
     "cars": ("car", "cars"),
 }
-_MORE = frozenset("another other others several many group pair couple crowd some both each".split())
-_COLOURS = "black white red blue green yellow brown orange pink purple gray grey tan golden".split()
-_COLOURED = {
-    **{name: "is" for name in "dog shirt car bike dress jacket hat ball helmet coat horse bird sweater boat truck".split()},
-    **{name: "is" for name in "cap toy collar kayak frisbee bicycle motorcycle swimsuit suit umbrella uniform couch".split()},
-    **{name: "are" for name in "pants shorts trunks jeans uniforms shirts overalls".split()},
-}
+_MORE = frozenset({"another", "other", "others", "several", "many", "group", "pair", "couple", "crowd", "some", "both", "each"})
+_COLOURS = frozenset(
+    {"black", "white", "red", "blue", "green", "yellow", "brown", "orange", "pink", "purple", "gray", "grey", "tan", "golden"}
+)
+_ONE = (
+    "dog shirt car bike dress jacket hat ball helmet coat horse bird sweater boat truck cap toy collar kayak frisbee "
+    "bicycle motorcycle swimsuit suit umbrella uniform couch"
+)
+_SEVERAL = "pants shorts trunks jeans uniforms shirts overalls"
+_COLOURED = {**dict.fromkeys(_ONE.split(), "is"), **dict.fromkeys(_SEVERAL.split(), "are")}
 _COUNT_WORDINGS = ("How many {} are in the photo?", "How many {} are there?", "How many {}?")
 _COLOUR_WORDINGS = ("What color {} the {}?", "What colour {} the {}?", "Which color {} the {}?")
 COUNTED: Mapping[str, tuple[str, str]] = MappingProxyType(_COUNTED)

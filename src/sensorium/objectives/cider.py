@@ -1,4 +1,4 @@
-"""CIDEr-D, how well a caption agrees with what people wrote (Vedantam et al. 2015, arXiv:1411.5726), as pycocoevalcap has it."""
+"""CIDEr-D: how well a caption agrees with people's (Vedantam et al. 2015, arXiv:1411.5726), as pycocoevalcap counts it."""
 
 from __future__ import annotations
 
