@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import captions, digits, photo_questions, retrieval, short_answers, spoken_questions
 from benchmarks.estimate import Estimate
-from recipes import nano_data
+from recipes import nano_data, nano_drawings
 from sensorium.model.generate import Assistant
 from sensorium.model.load import load
 
@@ -54,7 +54,7 @@ def run(
 ) -> tuple[dict[str, Estimate], dict[str, object]]:
     """One task: its scores, and what else to keep."""
     if name in ("daquar", "easy_vqa"):
-        asked = nano_data.rooms(data) if name == "daquar" else nano_data.shapes()
+        asked = nano_data.rooms(data) if name == "daquar" else nano_drawings.drawings()
         return short_answers.measure(model, [row for row in asked if row.split == split][:limit]), {}
     if name == "digits":
         return digits.measure(model, [row for row in nano_data.digits(data) if row.split == "test"][:limit]), {}

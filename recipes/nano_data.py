@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import easy_vqa
-
 from sensorium.errors import RequestError
 
 
@@ -60,19 +58,6 @@ def rooms(data: Path) -> list[PictureQuestion]:
         )
         for row in rows
     ]
-
-
-def shapes() -> list[PictureQuestion]:
-    """easy-VQA's drawings, from the package `easy-vqa`; a tenth of the training drawings is the split "dev"."""
-    found: list[PictureQuestion] = []
-    for split, asked, paths in (
-        ("train", easy_vqa.get_train_questions(), easy_vqa.get_train_image_paths()),
-        ("test", easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths()),
-    ):
-        for question, answer, picture in zip(*asked, strict=True):
-            kept = "dev" if split == "train" and picture % 10 == 0 else split
-            found.append(PictureQuestion(paths[picture], kept, as_question(question), answer))
-    return found
 
 
 def digits(data: Path) -> list[Digit]:
