@@ -60,21 +60,21 @@ class SelfCritical:
         rows = len(prompts.samples) * self.draws
         session.fork([place % len(prompts.samples) for place in range(rows)])
         weight_VD = model.decoder.embed_tokens.weight[self.vocabulary_V]
-        ends_E = torch.tensor(sorted(model.layout.ends))
-        answers: list[list[int]] = [[] for _ in range(rows)]
-        open_B = torch.arange(rows)
+        ends, answers = model.layout.ends, [list[int]() for _ in range(rows)]
+        held = list(range(rows))  # which answer each row of the session writes
         for _ in range(self.room):
             chances_BV = F.linear(session.hidden_BD, weight_VD).float().softmax(-1)
             ids_B = self.vocabulary_V[torch.multinomial(chances_BV, 1)[:, 0]]
-            for row, token in zip(open_B.tolist(), ids_B.tolist(), strict=True):
-                answers[row].append(token)
-            kept_B = (~torch.isin(ids_B, ends_E)).nonzero()[:, 0]
-            if not len(kept_B):
+            for answer, token in zip(held, ids_B.tolist(), strict=True):
+                if not answers[answer] or answers[answer][-1] not in ends:
+                    answers[answer].append(token)
+            unfinished = [row for row, answer in enumerate(held) if answers[answer][-1] not in ends]
+            if not unfinished:
                 break
-            if len(kept_B) < len(open_B):
-                session.fork(kept_B.tolist())
-            open_B = open_B[kept_B]
-            session.hidden_BD = session.extend(ids_B[kept_B][:, None])[:, -1]
+            if len(unfinished) <= len(held) // 2:  # dropping rows copies the cache
+                session.fork(unfinished)
+                held, ids_B = [held[row] for row in unfinished], ids_B[unfinished]
+            session.hidden_BD = session.extend(ids_B[:, None])[:, -1]
         return answers
 
 
