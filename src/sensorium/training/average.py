@@ -40,6 +40,10 @@ class Average:
         finally:
             self._exchange()
 
+    def show(self) -> None:
+        """The model holds the averages from now on."""
+        self._exchange()
+
     @torch.no_grad()
     def _exchange(self) -> None:
         for name, tensor in self.tensors.items():
