@@ -168,7 +168,8 @@ def test_finite_passes_show_every_row_that_often(plan: tuple[list[Source], dict[
     assert Counter(tally.first) == Counter({row: 2 for row in rows if isinstance(row, Fault)})
 
 
-@given(st.integers(1, 3000), st.integers(0, 2**40))
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 1000), st.integers(0, 2**40))
 def test_a_shuffled_order_holds_every_place_once(size: int, seed: int) -> None:
     order = Permutation(size, seed)
     assert sorted(order[place] for place in range(size)) == list(range(size))

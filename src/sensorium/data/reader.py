@@ -125,7 +125,9 @@ def _is_own(record: Record) -> bool:
     messages = record.values.get("messages")
     if not set(record.values) <= {"id", "messages", "meta"} or not isinstance(messages, list):
         return False
-    return any(isinstance(message, dict) and "learn" in message for message in messages)
+    return any(
+        isinstance(said, dict) and said.get("learn") is True and isinstance(said.get("content"), list) for said in messages
+    )
 
 
 def _layout(path: str) -> Layout:

@@ -160,7 +160,7 @@ class Members:
 
 
 def _samples(path: str) -> Iterator[tuple[int, int]]:
-    """Where each sample begins and ends; an empty span where the shard breaks off."""
+    """Where each sample begins and ends; an empty span for the last one if the shard has no end, as it may lack members."""
     size = Path(path).stat().st_size
     last, start, stop = None, 0, 0
     for name, place, end in _members(path):
@@ -170,12 +170,11 @@ def _samples(path: str) -> Iterator[tuple[int, int]]:
                 yield start, stop
             last, start = key, place
         stop = end
-    if last is not None:
-        yield start, min(stop, size)
     with Path(path).open("rb") as file:
         file.seek(stop)
-        if stop <= size and file.read(tarfile.BLOCKSIZE) != _ZEROS:
-            yield stop, stop
+        broken = stop > size or file.read(tarfile.BLOCKSIZE) != _ZEROS
+    if broken or last is not None:
+        yield start, start if broken else stop
 
 
 def _members(path: str) -> Iterator[tuple[str, int, int]]:
@@ -195,7 +194,7 @@ def _members(path: str) -> Iterator[tuple[str, int, int]]:
 
 def _read(path: str, start: int, stop: int) -> Record | RowError:
     if start == stop:
-        reason = f"is missing: the shard breaks off at byte {start:,} without a tar file's end"
+        reason = f"cannot be read: the shard breaks off inside it or after it (it begins at byte {start:,})"
         return RowError("shard", "truncated", reason, "Copy or write the shard again")
     values: dict[str, object] = {}
     with Path(path).open("rb") as file:
