@@ -1,4 +1,4 @@
-"""Measures what joint objectives teach on the synthetic world: python -m benchmarks.objectives_joint [--only all,matching,words,regions,questions,...].
+"""Measures what joint objectives teach on the synthetic world: python -m benchmarks.objectives_joint [--only words,regions].
 
 Every number is of scenes that were not trained on. Figures depend on the steps given; processor time is printed beside them.
 """
