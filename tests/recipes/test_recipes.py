@@ -63,7 +63,7 @@ def test_finetune_teaches_an_adapter(taught: tuple[Path, Outcome], tmp_path: Pat
         "adapter.r=8",
         "adapter.rate=1e-2",
     )
-    outcome = execute("finetune", sets, tmp_path / "run")["main"]
+    outcome = execute("finetune", (*sets, "adapter.rate=1e-2"), tmp_path / "run")["main"]
     assert falls(outcome)
     assert checkpoint.load(tmp_path / "run" / "model").switch is not None
 

@@ -128,12 +128,10 @@ def test_energy_is_measured_or_said_not_to_be(tmp_path: Path) -> None:
     assert energy.counters(tmp_path / "none") == []
 
 
-def test_ranges_of_a_search_are_read(own: Path, tmp_path: Path) -> None:
-    for text in ("rate", "rate=3", "rate=log(1)"):
-        with pytest.raises(RequestError, match="is not a range"):
-            tuning.search(str(own), (), [text], 1, tmp_path / "s") if importlib.util.find_spec("optuna") else tuning._range(
-                text
-            )
+@pytest.mark.parametrize("text", ["rate", "rate=3", "rate=log(1)"])
+def test_a_range_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="is not a range"):
+        tuning.parse_range(text)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="optuna is not installed")
