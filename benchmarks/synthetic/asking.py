@@ -75,12 +75,12 @@ def school(train: int, test: int, kinds: Sequence[str] = KINDS) -> School:
 
 
 def build(texts: Sequence[str], answers: Sequence[str], width: int, depth: int) -> Joint:
-    """A single-stream model of this width and depth, a head every 24."""
+    """A single-stream model of this width and depth, a head every 32."""
     tokenizer = word_tokenizer(texts)
     config = JointConfig(
         vocabulary=tokenizer.get_vocab_size(),
         positions=32,
-        blocks=BlockConfig(width=width, heads=width // 24 if width % 24 == 0 else 1, mlp_width=2 * width),
+        blocks=BlockConfig(width=width, heads=max(1, width // 32), mlp_width=2 * width),
         regions=RegionConfig(dim=DIM, at="boxes"),
         streams=SingleStream(depth=depth),
         answers=tuple(answers),

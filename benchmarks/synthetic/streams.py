@@ -26,9 +26,9 @@ REGION_BYTES = 4 * (64 + 4)
 class Budget(NamedTuple):
     """Scenes, steps a task, questions a step; bytes of the replay buffer; samples for the Fisher information."""
 
-    scenes: int = 4000
-    test: int = 400
-    steps: int = 400
+    scenes: int = 2500
+    test: int = 300
+    steps: int = 300
     batch: int = 64
     bytes: int = 1_000_000
     fisher: int = 200
@@ -43,7 +43,7 @@ def forgetting(
     lessons = school(budget.scenes, budget.test, TASKS)
     out: dict[str, Estimate] = {}
     for way in ways:
-        model = build(lessons.texts, lessons.answers, 72, 2)
+        model = build(lessons.texts, lessons.answers, 64, 2)
         after, end = stream(model, lessons.train, lessons.test, way, budget)
         lost = np.concatenate([(after[task].double() - end[task].double()).numpy() for task in TASKS[:2]])
         out[way] = estimate(lost)
