@@ -98,12 +98,12 @@ class Splits(NamedTuple):
     test: Shown
 
 
-def splits(train_count: int, test_count: int, seed: int = 0, size: int = 64) -> Splits:
+def splits(train_count: int, test_count: int, seed: int = 0, size: int = 64, steps: int = 500) -> Splits:
     """Scenes of a world through a detector that was trained on the first thousand of its training scenes."""
     world = World(seed, size)
     taught, asked = (_scenes(world, split, count) for split, count in (("train", train_count), ("test", test_count)))
     cut = [crops(scene) for scene in taught]
-    detector = train_detector(taught[:1000], cut[:1000])
+    detector = train_detector(taught[:1000], cut[:1000], steps)
     return Splits(show(taught, cut, detector), show(asked, [crops(scene) for scene in asked], detector))
 
 
@@ -144,9 +144,9 @@ def captions(model: Joint, shown: Shown) -> Words:
     return read(model, [text for scene in shown.scenes for text in scene.captions()])
 
 
-def captioned(words: Words, shown: Shown, which: Sequence[int], seed: int) -> Pairs:
-    """Scenes by number with one of their `captions` each."""
-    return Pairs(words.take([row * WORDINGS + (row + seed) % WORDINGS for row in which]), shown.regions.take(which))
+def captioned(words: Words, shown: Shown, which: Sequence[int], seed: int, wordings: int = WORDINGS) -> Pairs:
+    """Scenes by number with one of their `captions` each, of the first so many wordings."""
+    return Pairs(words.take([row * WORDINGS + (row + seed) % wordings for row in which]), shown.regions.take(which))
 
 
 def named(pairs: Pairs, row: int, scene: Scene, model: Joint) -> dict[int, int]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.estimate import Estimate, estimate
-from benchmarks.joint_world import Shown, Splits, build, captioned, captions, fall, named, read, splits, train
+from benchmarks.joint_world import WORDINGS, Shown, Splits, build, captioned, captions, fall, named, read, splits, train
 from sensorium.batch import Features, Modality
 from sensorium.data.synthetic import RATE, Scene
 from sensorium.fusion.pairs import Pairs
@@ -64,9 +64,9 @@ def draw(step: int, count: int, rows: int) -> list[int]:
 
 
 def pretraining(
-    data: Splits, steps: int, weights: Weights, *, batch: int = 32, share: float = 0.3, rate: float = 3e-3
+    data: Splits, steps: int, weights: Weights, *, wordings: int = WORDINGS, share: float = 0.3, rate: float = 3e-3
 ) -> Result:
-    """One stream learns the terms that have a weight; then it is asked about each alone."""
+    """One stream learns the terms that have a weight, from captions of so many wordings; then it is asked about each alone."""
     torch.manual_seed(0)
     texts = [text for shown in data for scene in shown.scenes for text in scene.captions()]
     model = build(texts, SingleStream(depth=2), 64, 128)
@@ -74,8 +74,8 @@ def pretraining(
     said, begun = captions(model, data.train), time.process_time()
 
     def loss(step: int) -> Loss:
-        which = draw(step, len(data.train), batch)
-        pairs = captioned(said, data.train, which, step)
+        which = draw(step, len(data.train), 32)
+        pairs = captioned(said, data.train, which, step, wordings)
         return objective.terms(model, pairs, [str(row) for row in which], step)
 
     curves = train(torch.nn.ModuleList([model, objective]), loss, steps, rate)
@@ -257,6 +257,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--held", type=int, default=500)
     parser.add_argument("--steps", type=int, default=0, help="0: each run's own")
+    parser.add_argument(
+        "--wordings", type=int, default=WORDINGS, help="of captions, for pretraining; they are measured with the first"
+    )
     parser.add_argument("--families", default=",".join(FAMILIES))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -264,7 +267,9 @@ def main() -> None:
     runs: dict[str, Callable[[], Result]] = {}
     for name, weights in {"all": Weights(), **ALONE}.items():
         if name in args.only.split(","):
-            runs[f"pretraining, {name}"] = lambda weights=weights: pretraining(data, args.steps or 1000, weights)
+            runs[f"pretraining, {name}"] = lambda weights=weights: pretraining(
+                data, args.steps or 1000, weights, wordings=args.wordings
+            )
     if "questions" in args.only:
         for name in args.families.split(","):
             runs[f"questions, {name}"] = lambda name=name: questions(data, name, args.steps or 2000)
