@@ -3,8 +3,9 @@
     python benchmarks/training_speed.py [--data folder] [--rounds 5] [--json file]
 
 A vision transformer (12 layers of 192, 192-pixel photos), pixel shuffle and a decoder (8 layers of 384, 16,384 tokens), 26 M
-parameters, the encoder frozen, fp32. A row is a photo and one to five of its captions, a turn each. All ways have the same
-weights, rows, learning rates, clipping and AdamW arithmetic; they differ in this only:
+parameters, the encoder frozen, fp32. A row is a photo and one to five of its captions, a turn each: k of them with odds 1/k, so
+that most rows are short and a few long, as conversations are. All ways have the same weights, rows, learning rates, clipping
+and AdamW arithmetic; they differ in this only:
 
     plain     rows padded to the longest of the batch, encoder every step, logits at every position, torch's default AdamW
     packed    the same, rows flat end to end without padding
@@ -104,7 +105,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder that holds flickr8k/captions.jsonl and its images")
     parser.add_argument("--photos", type=int, default=256, help="different photos")
-    parser.add_argument("--batch", type=int, default=32, help="rows")
+    parser.add_argument("--batch", type=int, default=16, help="rows")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each way")
     parser.add_argument("--steps", type=int, default=2, help="in a turn")
     parser.add_argument("--captions", type=int, default=5, help="of a photo at most; 1 is one caption a row")
@@ -391,7 +392,8 @@ def _batches(model: MultimodalLM, rows: Sequence[Row], options: argparse.Namespa
         for row in chance.sample(rows, options.batch):
             if row.photo not in pixels:
                 pixels[row.photo] = _pixels(model, row.photo)
-            texts = chance.sample(row.captions, min(len(row.captions), chance.randint(1, options.captions)))
+            most = range(1, min(len(row.captions), options.captions) + 1)
+            texts = chance.sample(row.captions, chance.choices(most, [1 / k for k in most])[0])
             turns = []
             for number, text in enumerate(texts):
                 ask = (Image("photo"), Text("Describe the photo.")) if number == 0 else (Text("Say it in another way."),)
