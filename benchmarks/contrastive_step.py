@@ -2,8 +2,8 @@
 
 python -m benchmarks.contrastive_step [--rounds 7]. The textbook side is what a tutorial writes: convolution for the patches,
 separate query, key and value layers, attention as softmax of an explicit product, captions padded to the full context (77, as
-CLIP), AdamW as it comes. Ours computes as many text positions as the longest caption of the batch has; `--full` gives it captions that fill the
-context, so that this saves nothing. Both losses are compared before any time is taken.
+CLIP), AdamW as it comes. Ours puts captions of like lengths together; `--full` gives captions that fill the context, so that
+this saves nothing. Both losses are compared before any time is taken.
 """
 
 from __future__ import annotations
