@@ -17,6 +17,7 @@ from sensorium.data.lookup import Lookup
 from sensorium.data.record import Record
 from sensorium.data.spans import elements, first_sign, lines, members
 from sensorium.data.table import Table
+from sensorium.errors import DataError
 from tests.data import dialects
 
 text = st.text(st.one_of(st.sampled_from('"\\{}[],:\n ü'), st.characters(exclude_categories=["Cs"])), max_size=12)
@@ -28,7 +29,7 @@ values = st.recursive(
 objects = st.lists(st.dictionaries(text, values, max_size=4), max_size=6)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(objects, st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
 def test_elements_of_any_array_are_found_in_blocks_of_any_size(
     rows: list[dict[str, Any]], block: int, indent: int | None, escaped: bool
@@ -46,7 +47,7 @@ def test_elements_of_any_array_are_found_in_blocks_of_any_size(
         assert [json.loads(path.read_bytes()[start:stop]) for start, stop in lines(str(path))] == rows
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text('[]{}",:\\ \n1a', max_size=30), st.integers(1, 7))
 def test_nothing_makes_it_fail_or_go_out_of_the_file(content: str, block: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -90,6 +91,13 @@ def test_positions_are_kept_and_follow_the_file(tmp_path: Path, monkeypatch: pyt
         assert isinstance(found, Record) and found.values == {"a": 7}
     dialects.lines(path, [{"b": number} for number in range(3)])
     assert len(Table(str(path), "lines")) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = dialects.lines(tmp_path / "rows.jsonl", [{"a": 1}])
+    monkeypatch.setenv("SENSORIUM_CACHE", str(path))
+    with pytest.raises(DataError, match=r"cannot keep where the rows of data are .*Let SENSORIUM_CACHE name a folder"):
+        len(Table(str(path), "lines"))
 
 
 def test_a_lookup_finds_ids_of_any_kind(tmp_path: Path) -> None:
