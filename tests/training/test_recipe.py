@@ -11,7 +11,11 @@ import torch
 
 from sensorium.errors import DependencyError, RequestError
 from sensorium.training import energy, recipe, tuning
+from sensorium.training.config import Settings
+from sensorium.training.run import Training
 from sensorium.training.runlog import RunFolder
+from sensorium.training.schedule import Constant, Cosine, Linear, Plateau, Stable, Steps
+from sensorium.training.truth import Truth
 
 OWN = '''
 """A recipe of one's own."""
@@ -79,6 +83,21 @@ def test_a_setting_that_had_no_effect_is_an_error_at_the_end(own: Path, tmp_path
     with pytest.raises(RequestError, match=r"setting extra: was read by nothing: it had no effect\."):
         recipe.execute(str(own), (*SETS, "extra=1"), tmp_path / "run")
     assert (tmp_path / "run" / "states").is_dir()
+
+
+KINDS: tuple[type[Settings], ...] = (Constant, Linear, Cosine, Steps, Stable, Plateau)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+def test_every_setting_of_a_run_is_read_by_something(kind: type[Settings], own: Path, tmp_path: Path) -> None:
+    given = {"steps": 2, "precision": "fp32", "evaluate_every": 1, "minutes": 100, "save_minutes": 10}
+    words = [f"training.{key}={value}" for key, value in given.items()]
+    for key, value in Training().to_json().items():
+        if key not in (*given, "schedule", "truth"):
+            words.append(f"training.{key}={value}")
+    words += [f"training.truth.{key}={value}" for key, value in Truth().to_json().items()]
+    words += [f"training.schedule.{key}={value}" for key, value in kind().to_json().items()]
+    assert recipe.execute(str(own), [*words, "seed=1"], tmp_path / "run")["main"].steps == 2
 
 
 def test_the_folder_of_a_run_says_all_about_it(own: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from sensorium.model.presets import tiny
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Message, Sample, Text
+from sensorium.training.config import parse
 from sensorium.training.corpus import Data, Lay, corpus, join_flat
 from sensorium.training.feed import Cycle, Rows, UnlearnableError
 from sensorium.training.optimizer import Part
@@ -163,6 +164,13 @@ def test_data_are_shared_out_and_held_back() -> None:
         corpus(Data(), Lay(made), join_flat)
     with pytest.raises(DataError, match="synthetic:cats: is not a kind"):
         corpus(Data(train=("synthetic:cats",)), Lay(made), join_flat)
+
+
+def test_every_setting_of_the_data_is_read_by_something() -> None:
+    values = Data().to_json() | {"train": "synthetic:classes", "held": "synthetic:classes", "weights": "1", "scenes": 8}
+    data = parse(Data, [f"{key}={'none' if value is None else value}" for key, value in values.items()])
+    corpus(data, lambda row: row, len)
+    assert set(data.unread()) <= {"media"}  # of files only
 
 
 class Guess(nn.Module):
