@@ -34,7 +34,7 @@ KINDS = ("counting", "colour", "shape", "existence", "negation")
 FAMILIES: dict[str, tuple[Streams, int]] = {
     "single stream": (SingleStream(depth=3), 128),
     "two streams (ViLBERT)": (CoAttentive(depth=1), 64),
-    "two streams (MCAN)": (Modular(depth=2), 64),
+    "two streams (MCAN)": (Modular(depth=1), 128),
 }
 """Streams and the width of their MLPs, which makes their parameters as many."""
 

@@ -62,7 +62,9 @@ def test_the_loss_says_whose_tags_were_there() -> None:
     swapped = PollutedTags(1.0)(model, both, 0)
     rows = torch.arange(3)
     possible = {
-        round(float(F.softplus(model.match(model(Pairs(retag(both.words, donors, 0), both.regions)).pooled_BD)).sum()), 4)
+        round(
+            float(F.softplus(model.match(model(Pairs(retag(both.words, donors, 0), both.regions)).pooled_BD)).sum().detach()), 4
+        )
         for donors in (torch.tensor([a, b, c]) for a in (1, 2) for b in (0, 2) for c in (0, 1))
         if not bool((donors == rows).any())
     }

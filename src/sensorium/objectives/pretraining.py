@@ -89,7 +89,7 @@ class Pretraining(nn.Module):
         self.contrast = Contrast() if weights.contrast else None
 
     def forward(self, model: Joint, batch: Shown) -> Loss:
-        """The weighted sum of the terms' means, times the rows; terms by name as their own objectives call them."""
+        """The weighted sum of the terms' means, times the rows (`loss`); terms by name as their own objectives call them."""
         seed = int(torch.randint(2**31, ()))
         return self.terms(model, Pairs(batch.words, model.look(batch.views)), batch.texts, seed)
 
@@ -124,4 +124,4 @@ class Pretraining(nn.Module):
             total = total + float(getattr(self.weights, name)) * loss.total / max(loss.size, 1.0)
             renamed = {"loss": "contrast", "found": "contrast_found"} if name == "contrast" else {}
             terms |= {renamed.get(key, key): value for key, value in loss.terms.items()}
-        return Loss(total * rows, rows, terms)
+        return Loss(total * rows, rows, {"loss": (float(total.detach()) * rows, rows), **terms})
