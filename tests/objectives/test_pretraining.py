@@ -11,7 +11,7 @@ from sensorium.batch import Features
 from sensorium.fusion.pairs import Pairs
 from sensorium.objectives.masked_language import MaskedLanguage
 from sensorium.objectives.masked_region import MaskedRegion
-from sensorium.objectives.pretraining import Glance, Pretraining, Weights
+from sensorium.objectives.pretraining import Glance, Pretraining, Shown, Weights
 from tests.objectives.joint_toys import TEXTS, pairs, toy
 
 
@@ -57,3 +57,17 @@ def test_masked_features_are_a_target_that_may_be_chosen() -> None:
     plain = Pairs(both.words, replace(both.regions, classes_BGC=None))
     loss = Pretraining(16, Weights(contrast=0.0)).terms(toy(), plain, list(TEXTS), 0)
     assert "masked_region_features" in loss.terms
+
+
+def test_an_evaluation_hides_the_same_every_time() -> None:
+    model, objective = toy(), Pretraining(16, Weights(), "classes")
+
+    class Seen(type(model)):  # type: ignore[misc]
+        def look(self, views: object, trace: object = None) -> object:
+            return pairs().regions
+
+    model.__class__ = Seen
+    batch = Shown(pairs().words, [], list(TEXTS))
+    assert len({float(objective(model, batch).total.detach()) for _ in range(4)}) > 1
+    objective.eval()
+    assert len({float(objective(model, batch).total.detach()) for _ in range(4)}) == 1

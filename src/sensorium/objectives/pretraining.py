@@ -69,7 +69,8 @@ class Glance(nn.Module):
 
 
 class Pretraining(nn.Module):
-    """Callable over (model, batch); what is hidden and who is wrongly paired is drawn from torch's generator.
+    """Callable over (model, batch); what is hidden and who is wrongly paired is drawn from torch's generator; in evaluation mode
+    always alike, so that sighted and blind are asked the same.
 
     Word-region transport is of the embeddings, before words and regions have seen one another: there the plan has to find which
     word means which region, while finished states can tell a matched pair from a mismatched one without that.
@@ -90,7 +91,7 @@ class Pretraining(nn.Module):
 
     def forward(self, model: Joint, batch: Shown) -> Loss:
         """The weighted sum of the terms' means, times the rows (`loss`); terms by name as their own objectives call them."""
-        seed = int(torch.randint(2**31, ()))
+        seed = int(torch.randint(2**31, ())) if self.training else 0
         return self.terms(model, Pairs(batch.words, model.look(batch.views)), batch.texts, seed)
 
     def terms(self, model: Joint, pairs: Pairs, texts: list[str], seed: int) -> Loss:
