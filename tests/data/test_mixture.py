@@ -168,7 +168,8 @@ def test_finite_passes_show_every_row_that_often(plan: tuple[list[Source], dict[
     assert Counter(tally.first) == Counter({row: 2 for row in rows if isinstance(row, Fault)})
 
 
-@given(st.integers(1, 3000), st.integers(0, 2**40))
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 1000), st.integers(0, 2**40))
 def test_a_shuffled_order_holds_every_place_once(size: int, seed: int) -> None:
     order = Permutation(size, seed)
     assert sorted(order[place] for place in range(size)) == list(range(size))
@@ -210,6 +211,18 @@ def test_a_worker_reads_only_its_own_rows() -> None:
     source = Counted("a", 1000)
     share = Mixture([source], epochs=1).shard(1, 4)
     assert len(ids(iter(share))) == 250 and source.reads == 250
+
+
+def test_workers_take_equal_shares_of_a_batch_whatever_is_broken() -> None:
+    mixture = Mixture([Counted("a", 20, frozenset({3, 4, 11}))], seed=2, epochs=1, broken=Tally())
+    shares = [mixture.shard(rank, 3) for rank in range(3)]
+    batches = []
+    for _ in range(4):
+        taken = [share.take(2) for share in shares]
+        assert len({json.dumps(share.position()) for share in shares}) == 1
+        batches += [row.sample.id for rows in taken for row in rows or ()]
+    assert sorted(batches) == sorted(ids(iter(mixture))) and len(batches) == 17
+    assert [share.take(2) for share in shares] == [None, None, None]
 
 
 def test_a_share_of_a_share() -> None:

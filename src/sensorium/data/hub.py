@@ -145,22 +145,20 @@ class FlowWalk(Iterator["Row | Fault"]):
 
     def __init__(self, flow: Flow, bookmark: Json | None) -> None:
         self._flow, self._table = flow, deepcopy(flow.table)
-        self._row = 0
-        if bookmark is not None:
-            self._row = bookmark["row"]
-            self._table.load_state_dict(deepcopy(bookmark["state"]))
-        self._state = self._table.state_dict() if bookmark is None else bookmark["state"]
-        self._rows = iter(self._table)
+        self._row: int = bookmark["row"] if bookmark else 0
+        self._state: Json | None = bookmark["state"] if bookmark else None
+        if self._state is not None:
+            self._table.load_state_dict(deepcopy(self._state))
+        self._rows, self._moved = iter(self._table), False
 
     def __next__(self) -> Row | Fault:
         values = next(self._rows)
-        self._row += 1
+        self._row, self._moved = self._row + 1, True
         return told(Found(self._flow.name, self._row, Record(values)), self._flow.tell)
 
     def bookmark(self) -> Json:
         """Plain JSON that `Flow.walk` takes to go on after the last row given."""
-        state = self._table.state_dict() if self._row else self._state
-        return {"row": self._row, "state": state}
+        return {"row": self._row, "state": deepcopy(self._table.state_dict()) if self._moved else self._state}
 
 
 def _undecoded(features: Any) -> Any:

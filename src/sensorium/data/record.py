@@ -94,7 +94,7 @@ class Record:
             raise wrong_type("meta", own, "an object")
         kept = {name: self.take(*names) for name, names in _KEPT.items() if self.has(*names)}
         rest = {name: value for name, value in more.items() if value is not None}
-        remarks.ignored |= set(self.values) - self.used
+        remarks.ignored |= set(self.values) - self.used - {"id"}
         return types.MappingProxyType({**(own or {}), **kept, **rest})
 
 

@@ -9,7 +9,7 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,8 @@ from sensorium.errors import DataError
 from sensorium.parts import Media, Sample
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_OPEN = 1024
+"""Shards whose positions are mapped at once."""
 _ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
@@ -74,6 +76,7 @@ class Shards:
     """The samples of some tar files; a record has a column for each extension, and `__key__`."""
 
     paths: tuple[str, ...]
+    _open: dict[int, Numbers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -109,8 +112,12 @@ class Shards:
         return shard, index - (ends[shard - 1] if shard else 0)
 
     def _table(self, shard: int) -> Numbers:
-        path = self.paths[shard]
-        return kept(f"members 1 {identity(path)}", 2, lambda: _samples(path))
+        if shard not in self._open:
+            path = self.paths[shard]
+            if len(self._open) >= _OPEN:
+                self._open.clear()
+            self._open[shard] = kept(f"members 1 {identity(path)}", 2, lambda: _samples(path))
+        return self._open[shard]
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -160,7 +167,7 @@ class Members:
 
 
 def _samples(path: str) -> Iterator[tuple[int, int]]:
-    """Where each sample begins and ends; an empty span where the shard breaks off."""
+    """Where each sample begins and ends; an empty span for the last one if the shard has no end, as it may lack members."""
     size = Path(path).stat().st_size
     last, start, stop = None, 0, 0
     for name, place, end in _members(path):
@@ -170,12 +177,11 @@ def _samples(path: str) -> Iterator[tuple[int, int]]:
                 yield start, stop
             last, start = key, place
         stop = end
-    if last is not None:
-        yield start, min(stop, size)
     with Path(path).open("rb") as file:
         file.seek(stop)
-        if stop <= size and file.read(tarfile.BLOCKSIZE) != _ZEROS:
-            yield stop, stop
+        broken = stop > size or file.read(tarfile.BLOCKSIZE) != _ZEROS
+    if broken or last is not None:
+        yield start, start if broken else stop
 
 
 def _members(path: str) -> Iterator[tuple[str, int, int]]:
@@ -195,7 +201,7 @@ def _members(path: str) -> Iterator[tuple[str, int, int]]:
 
 def _read(path: str, start: int, stop: int) -> Record | RowError:
     if start == stop:
-        reason = f"is missing: the shard breaks off at byte {start:,} without a tar file's end"
+        reason = f"cannot be read: the shard breaks off inside it or after it (it begins at byte {start:,})"
         return RowError("shard", "truncated", reason, "Copy or write the shard again")
     values: dict[str, object] = {}
     with Path(path).open("rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from types import NoneType
@@ -24,7 +24,7 @@ class Settings(ClosedConfig):
     JSON does not count as reading.
     """
 
-    __slots__ = ("_seen",)  # beside the fields: two settings are equal whoever has read them
+    __slots__ = ("_given", "_seen")  # beside the fields: two settings are equal whoever has read them
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -41,25 +41,30 @@ class Settings(ClosedConfig):
         return seen
 
     def unread(self) -> list[str]:
-        """Keys that were set, by the command line or by the recipe, and that nothing has read: they had no effect.
+        """Keys that were given to `parse` and that nothing has read since: they had no effect."""
+        try:
+            given: tuple[str, ...] = object.__getattribute__(self, "_given")
+        except AttributeError:
+            return []
+        return [key for key in given if not _was_read(self, key)]
 
-        A recipe's own fields count as set; of a nested library setting only those that were given.
-        """
-        return [key for key, _ in _unread(self, "", own=True)]
 
-
-def _unread(settings: Settings, prefix: str, own: bool) -> Iterator[tuple[str, Any]]:
-    seen, given = settings._reads(), settings.model_fields_set
-    for name, value in vars(settings).items():
-        if name not in seen:
-            if own or name in given:
-                yield prefix + name, value
-        elif isinstance(value, Settings):
-            yield from _unread(value, f"{prefix}{name}.", own=False)
-        elif isinstance(value, Mapping):
-            for key, item in value.items():
-                if isinstance(item, Settings):
-                    yield from _unread(item, f"{prefix}{name}.{key}.", own=False)
+def _was_read(settings: Settings, key: str) -> bool:
+    """Whether every step of the way to a value was read."""
+    at: Any = settings
+    rest = key
+    while rest:
+        if isinstance(at, Mapping):
+            name = next((name for name in at if rest == name or rest.startswith(f"{name}.")), rest)
+            at, rest = at.get(name), rest[len(name) + 1 :]
+        elif isinstance(at, Settings):
+            name, _, rest = rest.partition(".")
+            if name not in at._reads():
+                return False
+            at = vars(at)[name]
+        else:
+            return True
+    return True
 
 
 def parse(kind: type[SettingsT], sets: Sequence[str]) -> SettingsT:
@@ -76,7 +81,9 @@ def parse(kind: type[SettingsT], sets: Sequence[str]) -> SettingsT:
         if not equals or not key:
             raise RequestError(f"--set {text}", "is not of the form key=value", "Write for instance training.steps=100")
         _put(kind, given, key.strip(), word)
-    return build(kind, given)
+    made = build(kind, given)
+    object.__setattr__(made, "_given", tuple(text.partition("=")[0].strip() for text in sets))
+    return made
 
 
 def build(kind: type[SettingsT], given: Mapping[str, Any]) -> SettingsT:

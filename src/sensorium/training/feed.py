@@ -35,6 +35,10 @@ class Feed(Protocol[Given]):
         ...
 
 
+class UnlearnableError(DataError):
+    """A row without a supervised token: it would be read and nothing learned from it, so it is never dropped in silence."""
+
+
 class Stream(Protocol):
     """Rows in a seeded order: what `data.mixture.Mixture` is."""
 
@@ -102,13 +106,39 @@ class Cycle(Generic[B]):
         self.turn = position["turn"]
 
 
+class Watched(Generic[B]):
+    """Another feed, whose last batch is kept to be counted."""
+
+    def __init__(self, feed: Feed[B]) -> None:
+        self.feed = feed
+        self.last: Sequence[B] = ()
+
+    @property
+    def dropped(self) -> Tally | None:
+        """Rows left out, of a feed that leaves rows out."""
+        return self.feed.dropped if isinstance(self.feed, Rows) else None
+
+    def draw(self) -> Sequence[B]:
+        """The feed's next one."""
+        self.last = self.feed.draw()
+        return self.last
+
+    def position(self) -> dict[str, Any]:
+        """The feed's."""
+        return self.feed.position()
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """The feed's."""
+        self.feed.seek(position)
+
+
 class Rows(Generic[R, B]):
     """Batches made of the rows of a stream.
 
     Args:
-        lay: one row to what the model takes in; a row that it refuses is dropped and counted, unless `strict`.
+        lay: one row to what the model takes in; a row that it refuses is dropped, unless `strict`. `UnlearnableError` stops.
         join: laid-out rows to the parts of a batch.
-        size: rows a batch, over all processes. share: those of them that are this process's own.
+        size: rows a batch. A row that cannot be used is dropped and counted, and the batch is smaller by it.
     """
 
     def __init__(
@@ -118,11 +148,10 @@ class Rows(Generic[R, B]):
         join: Callable[[Sequence[R]], Sequence[B]],
         size: int,
         *,
-        share: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
         strict: bool = False,
     ) -> None:
         self.stream, self.lay, self.join, self.size = stream, lay, join, size
-        self.share, self.strict, self.dropped = share, strict, Tally()
+        self.strict, self.dropped = strict, Tally()
         self._rows: Iterator[Row | Fault] | None = None
 
     def draw(self) -> Sequence[B]:
@@ -132,11 +161,9 @@ class Rows(Generic[R, B]):
             DataError: the stream ends, or none of the rows of ten batches can be used; with `strict` also the first bad row.
         """
         for _ in range(10):
-            rows = self._take()
-            own = rows if self.share is None else self.share(rows)
-            laid = [done for row in own if (done := self._lay(row)) is not None]
-            if laid or self.share is not None:
-                return self.join(laid) if laid else ()
+            laid = [done for row in self._take() if (done := self.laid(row)) is not None]
+            if laid:
+                return self.join(laid)
         shown = self.dropped.first[-1]
         raise DataError(f"{shown.file}, row {shown.row}", f"and all rows before it were dropped: {shown.reason}", shown.fix)
 
@@ -160,20 +187,32 @@ class Rows(Generic[R, B]):
             if row is None:
                 raise DataError("the data", "ended before the run did", "Let the mixture repeat, or train fewer steps")
             if isinstance(row, Fault):
-                self._drop(row)
+                self.drop(row)
             else:
                 rows.append(row)
         return rows
 
-    def _lay(self, row: Row) -> R | None:
+    def laid(self, row: Row) -> R | None:
+        """One row laid out, or None if it is dropped.
+
+        Raises:
+            UnlearnableError: it has no learned token. DataError: it cannot be used, with `strict`.
+        """
         try:
             return self.lay(row)
+        except UnlearnableError:
+            raise
         except SensoriumError as error:
             kind = {"MediaError": "unreadable-media", "LimitError": "over-a-limit"}.get(type(error).__name__, "refused")
-            self._drop(Fault(row.file, row.row, "messages", kind, f"{error.thing}: {error.problem}", error.remedy))
+            self.drop(Fault(row.file, row.row, "messages", kind, f"{error.thing}: {error.problem}", error.remedy))
             return None
 
-    def _drop(self, fault: Fault) -> None:
+    def drop(self, fault: Fault) -> None:
+        """Count a row that is left out; what a mixture tells of its broken rows.
+
+        Raises:
+            DataError: with `strict`.
+        """
         if self.strict:
             raise DataError(f"{fault.file}, row {fault.row}, {fault.field}", fault.reason, fault.fix)
         self.dropped(fault)

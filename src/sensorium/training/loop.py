@@ -46,26 +46,56 @@ class Step(NamedTuple):
 
 
 class Exchange(Protocol):
-    """What the processes of a run tell one another."""
+    """What the processes of a run tell one another; see `distributed.Together`."""
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """All go on from the same parameters."""
+        ...
+
+    def parts(self, number: int) -> None:
+        """How many parts this process's batch of a task has."""
+        ...
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value summed over the processes."""
+        ...
+
+    def agree(self, value: float) -> float:
+        """The first process's value, for what depends on its clock."""
         ...
 
     def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Each `grad` becomes its sum over the processes; None counts as zero where another process has one."""
         ...
 
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of gradients that are summed already."""
+        ...
+
 
 class Alone:
     """One process."""
 
-    def total(self, values: Sequence[float]) -> list[float]:
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """They are the same."""
+
+    def parts(self, number: int) -> None:
+        """Any number."""
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
         """As they are."""
-        return list(values)
+        return dict(values)
+
+    def agree(self, value: float) -> float:
+        """As it is."""
+        return value
 
     def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """As they are."""
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of these."""
+        return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
 
 
 class Keeper(Protocol):
@@ -134,23 +164,24 @@ class Loop:
             CheckpointError: the state is of another model, or a loss or gradient is no longer a number.
         """
         rig, place = self.rig, self._resume()
+        rig.exchange.begin(list(self.parameters.values()))
         began, spent = time.monotonic(), place.minutes
-        saved, judged = began, -1
+        saved, judged = spent, -1
         try:
             while self.pace.progress(place.step, place.minutes) < 1:
                 thaw(self.groups, place.step)
                 step = self._step(place)
                 place.step += 1
-                place.minutes = spent + (time.monotonic() - began) / 60
+                place.minutes = rig.exchange.agree(spent + (time.monotonic() - began) / 60)
                 if rig.tell is not None:
                     rig.tell(step._replace(step=place.step, minutes=place.minutes))
                 if rig.evaluate_every and place.step % rig.evaluate_every == 0:
                     self._evaluate(place)
                     judged = place.step
                 due = rig.save_every and place.step % rig.save_every == 0
-                if due or time.monotonic() - saved > 60 * rig.save_minutes:
+                if due or place.minutes - saved > rig.save_minutes:
                     self._save(place)
-                    saved = time.monotonic()
+                    saved = place.minutes
         finally:
             self._shards.close()
         if judged != place.step:
@@ -169,6 +200,7 @@ class Loop:
         sizes: dict[str, float] = {}
         for task in self.tasks:
             parts = [partial(self._loss, task, batch) for batch in task.feed.draw()]
+            self.rig.exchange.parts(len(parts))
             thunks += parts
             sums = self._summed(self._shards.backward(parts, parameters))
             sizes[task.name] = sums.size
@@ -193,9 +225,12 @@ class Loop:
 
     def _summed(self, sums: Sums) -> Sums:
         """Over all processes."""
-        names = sorted(sums.terms)
-        values = self.rig.exchange.total([sums.size, *(value for name in names for value in sums.terms[name])])
-        return Sums(values[0], {name: (values[2 * i + 1], values[2 * i + 2]) for i, name in enumerate(names)})
+        flat = {"size": sums.size}
+        for name, (value, count) in sums.terms.items():
+            flat |= {f"value/{name}": value, f"count/{name}": count}
+        total = self.rig.exchange.total(flat)
+        names = [name.partition("/")[2] for name in total if name.startswith("value/")]
+        return Sums(total["size"], {name: (total[f"value/{name}"], total[f"count/{name}"]) for name in sorted(names)})
 
     def _norms(self) -> tuple[dict[str, float], float]:
         """Of the gradient by part, and of the whole."""
@@ -203,7 +238,7 @@ class Loop:
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
                 parts[part_of(name)].append(parameter.grad)
-        norms = {name: float(torch.nn.utils.get_total_norm(tensors)) if tensors else 0.0 for name, tensors in parts.items()}
+        norms = {name: self.rig.exchange.norm(tensors) for name, tensors in parts.items()}
         return norms, math.sqrt(sum(value * value for value in norms.values()))
 
     def _stop(self, place: Place, terms: Mapping[str, float], norm: float, thunks: Sequence[Thunk], before: Tensor) -> None:
