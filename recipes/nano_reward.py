@@ -24,7 +24,7 @@ from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
 EPOCHS, PHOTOS, TAUGHT, SHARE = 1, 16, 4, 1.0
-RATE, DECAY = 2e-4, 0.0
+RATE, DECAY, TEMPERATURE = 2e-4, 0.0, 0.7
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
 ) -> Mapping[str, Tensor]:
     """Train on; the tensors by their shipped names. Nothing is dropped out: what is drawn is what the model says."""
     tokens = vocabulary(model, course.texts())
-    practice, teach = SelfCritical(tokens), NextToken(SMOOTHING, tokens)
+    practice, teach = SelfCritical(tokens, temperature=TEMPERATURE), NextToken(SMOOTHING, tokens)
     connector, adapter = pupils(model)
     model.eval()
     places = list(course.photos)

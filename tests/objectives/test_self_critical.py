@@ -52,7 +52,7 @@ def prompts(model: MultimodalLM, count: int) -> Batch:
 def test_the_total_is_each_advantage_times_minus_the_log_probability() -> None:
     model = tiny(adapter=True).eval()
     batch, vocabulary = prompts(model, 2), list(range(40))
-    objective = SelfCritical([*vocabulary, *model.layout.ends], draws=3, room=5)
+    objective = SelfCritical([*vocabulary, *model.layout.ends], draws=3, room=5, temperature=0.7)
     drawn = objective.draw(model, batch)
     objective.draw = lambda *_: drawn  # type: ignore[method-assign]
     rewards = iter([1.0, 0.0, 2.0, 5.0, 5.0, 5.0])
@@ -60,7 +60,7 @@ def test_the_total_is_each_advantage_times_minus_the_log_probability() -> None:
     wanted = 0.0
     for ids, advantage in zip(drawn[0::2], (0.0, -1.5, 1.5), strict=True):  # those of prompt 1 are all alike
         packed = pack([grow(answered(batch, 0, [ids]), [1.0])])
-        losses_T = NextToken(vocabulary=objective.vocabulary_V.tolist()).losses(model, packed).detach()
+        losses_T = NextToken(vocabulary=objective.vocabulary_V.tolist()).losses(model, packed, 0.7).detach()
         wanted += advantage * float(losses_T.sum())
     assert float(loss.total.detach()) == pytest.approx(wanted, abs=1e-4)
     assert loss.size == 6.0

@@ -83,10 +83,10 @@ class NextToken:
         hidden_TD: Tensor = hidden_BLD[packed.targets.rows_T, packed.targets.places_T]
         return hidden_TD
 
-    def losses(self, model: MultimodalLM, packed: Packed | Flat) -> Tensor:
-        """Minus the log-probability of each target, `(T,)`, without weights or smoothing."""
+    def losses(self, model: MultimodalLM, packed: Packed | Flat, temperature: float = 1.0) -> Tensor:
+        """Minus the log-probability of each target at a temperature, `(T,)`, without weights or smoothing."""
         logits_TV, ids_T = self._logits(model, self.hidden(model, packed), packed.targets.ids_T)
-        return F.cross_entropy(logits_TV, ids_T, reduction="none")
+        return F.cross_entropy(logits_TV / temperature, ids_T, reduction="none")
 
     def _logits(self, model: MultimodalLM, hidden_TD: Tensor, ids_T: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 logits of the competing tokens, and where the right ones are among them."""

@@ -28,11 +28,13 @@ class SelfCritical:
     Args:
         vocabulary: the token ids that may be drawn; they alone compete in the softmax.
         draws: answers to each prompt. room: tokens of an answer at most; one without an end by then is judged as it is.
+        temperature: of the policy, which is drawn from and learns; under 1 it keeps what smoothed labels gave to every
+            token from spoiling most answers.
     """
 
-    def __init__(self, vocabulary: Sequence[int], draws: int = 5, room: int = 20) -> None:
+    def __init__(self, vocabulary: Sequence[int], draws: int = 5, room: int = 20, temperature: float = 1.0) -> None:
         assert draws > 1, "an answer is compared with the others"
-        self.draws, self.room = draws, room
+        self.draws, self.room, self.temperature = draws, room, temperature
         self.vocabulary_V = torch.tensor(sorted(set(vocabulary)))
         self.objective = NextToken(vocabulary=vocabulary)
 
@@ -48,7 +50,7 @@ class SelfCritical:
             trees.append(grow(answered(prompts, row, own), _advantages(gained)))
             rewards += gained
         packed = pack(trees)
-        losses_T = self.objective.losses(model, packed)
+        losses_T = self.objective.losses(model, packed, self.temperature)
         total = (losses_T * packed.targets.weights_T).sum()
         count, ended = float(len(answers)), sum(1.0 for ids in answers if ids[-1] in ends)
         return Loss(total, count, {"reward": (sum(rewards), count), "ended": (ended, count)})
@@ -63,7 +65,7 @@ class SelfCritical:
         ends, answers = model.layout.ends, [list[int]() for _ in range(rows)]
         held = list(range(rows))  # which answer each row of the session writes
         for _ in range(self.room):
-            chances_BV = F.linear(session.hidden_BD, weight_VD).float().softmax(-1)
+            chances_BV = F.linear(session.hidden_BD, weight_VD).float().div(self.temperature).softmax(-1)
             ids_B = self.vocabulary_V[torch.multinomial(chances_BV, 1)[:, 0]]
             for answer, token in zip(held, ids_B.tolist(), strict=True):
                 if not answers[answer] or answers[answer][-1] not in ends:
