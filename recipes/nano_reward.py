@@ -23,8 +23,8 @@ from sensorium.objectives.self_critical import SelfCritical
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-EPOCHS, PHOTOS, TAUGHT, SHARE = 1, 16, 4, 1.0
-RATE, DECAY, TEMPERATURE = 2e-4, 0.0, 0.7
+PHOTOS, TAUGHT, SHARE = 16, 6, 3.0
+RATE, DECAY, TEMPERATURE = 1e-4, 0.0, 0.7
 
 
 def run(
