@@ -118,10 +118,11 @@ def corpus(data: Data, lay: Callable[[Row], R], join: Callable[[Sequence[R]], B]
     rank, size = world
     if data.rows % size:
         raise DataError("data.rows", f"of {data.rows} cannot be shared by {size} processes", "Make it a multiple of that")
+    count = data.parts
     mixture = Mixture(sources, data.weights, data.seed)
 
     def parts(laid: Sequence[R]) -> Sequence[B]:
-        return [join(some) for part in range(data.parts) if (some := laid[part :: data.parts])]
+        return [join(some) for part in range(count) if (some := laid[part::count])]
 
     mine = mixture.shard(rank, size) if size > 1 else mixture
     feed: Rows[R, B] = Rows(mine, lay, parts, data.rows // size, strict=data.strict)
