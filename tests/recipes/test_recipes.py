@@ -9,6 +9,7 @@ import pytest
 
 from sensorium.data.synthetic import World
 from sensorium.model import checkpoint
+from sensorium.nn.peft import adapter_state, load_adapter
 from sensorium.parts import Image, Message, message_to_json
 from sensorium.training.recipe import execute
 from sensorium.training.run import Outcome
@@ -42,10 +43,14 @@ def test_finetune_learns_to_name_what_it_sees(taught: tuple[Path, Outcome]) -> N
     assert outcome.last["gap_zeroed"] > 0.01
 
 
-def test_connect_teaches_a_fresh_projector_of_a_frozen_model(taught: tuple[Path, Outcome], tmp_path: Path) -> None:
+def test_connect_teaches_a_fresh_projector_of_a_frozen_model(
+    taught: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = taught
+    monkeypatch.setenv("SENSORIUM_CACHE", str(tmp_path / "cache"))
     sets = (*QUICK, f"model={folder}", "data.train=synthetic:classes", "training.steps=80", "connector.rate=5e-3")
-    outcome = execute("connect", sets, tmp_path / "run")["main"]
+    outcome = execute("connect", (*sets, "training.features=0.1"), tmp_path / "run")["main"]
+    assert list((tmp_path / "cache" / "features").glob("??/*.npy")), "the frozen encoder's features are kept"
     assert falls(outcome)
     assert outcome.last["gap_swapped"] > 0
     before, after = checkpoint.load(folder), checkpoint.load(tmp_path / "run" / "model")
@@ -65,7 +70,12 @@ def test_finetune_teaches_an_adapter(taught: tuple[Path, Outcome], tmp_path: Pat
     )
     outcome = execute("finetune", (*sets, "adapter.rate=1e-2"), tmp_path / "run")["main"]
     assert falls(outcome)
-    assert checkpoint.load(tmp_path / "run" / "model").switch is not None
+    trained, base = checkpoint.load(tmp_path / "run" / "model"), checkpoint.load(folder)
+    assert trained.switch is not None
+    load_adapter(base.decoder, tmp_path / "run" / "adapter")
+    written, kept = adapter_state(base.decoder), adapter_state(trained.decoder)
+    assert written.keys() == kept.keys()
+    assert all(written[name].equal(kept[name]) for name in kept)
 
 
 def test_instruct_learns_messages_and_then_preferences(taught: tuple[Path, Outcome], tmp_path: Path) -> None:
@@ -93,10 +103,10 @@ def test_speak_learns_to_answer_about_sounds(taught: tuple[Path, Outcome], tmp_p
 
 def _files(folder: Path) -> tuple[Path, Path]:
     """Conversations, and pairs whose rejected answer names another thing."""
-    samples = World(0, 32).samples(48, what="classes")
+    samples = World(0, 32).samples(49, what="classes")
     (folder / "media").mkdir()
     rows, pairs = [], []
-    for number, sample in enumerate(samples):
+    for number, sample in enumerate(samples[:48]):
         other = samples[number + 1].messages[-1]
         (image, ask), reply = sample.messages[0].parts, sample.messages[1]
         assert isinstance(image, Image)
