@@ -1,24 +1,29 @@
 """Interrupt and resume: kill -9 a run at random steps and compare the next losses with those of a run that was left alone.
 
 python -m benchmarks.resume [--kills 10] [--after 20]
+
+The run is small and saves its state after every step; it is forked from this process, so that a restart costs nothing. The
+slow test in tests/training/test_resume.py does the same with a new interpreter for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-STEPS = 260
-ROOT = Path(__file__).parents[1]
+import torch
+
+from tests.training import toy
+
+STEPS = 70
 
 
 def losses(folder: Path) -> dict[int, list[float]]:
@@ -40,9 +45,15 @@ def differing(folder: Path, right: Mapping[int, Sequence[float]], kills: Sequenc
     return sorted(step for step in wanted if set(found.get(step, [None])) != set(right[step]))
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "tests.training.toy", str(folder), str(STEPS)], cwd=ROOT, env=env)
+def _run(folder: Path) -> None:
+    torch.set_num_threads(1)
+    toy.go(folder, toy.config(STEPS), resume=True)
+
+
+def _start(folder: Path) -> BaseProcess:
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(folder,))
+    process.start()
+    return process
 
 
 def main() -> None:
@@ -54,18 +65,18 @@ def main() -> None:
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as home:
         whole, cut = Path(home) / "whole", Path(home) / "cut"
-        _start(whole).wait()
+        _start(whole).join()
         right = losses(whole)
         kills, steps = [], sorted(chance.sample(range(3, STEPS - args.after - 5), args.kills))
         for step in steps:
             process, log = _start(cut), cut / "log.jsonl"
-            while process.poll() is None and (not log.is_file() or f'"step": {step},' not in log.read_text("utf-8")):
+            while process.is_alive() and (not log.is_file() or f'"step": {step},' not in log.read_text("utf-8")):
                 time.sleep(0.002)
             time.sleep(chance.random() * 0.02)  # anywhere in the next step, or in the save before it
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             kills.append(max(losses(cut)))
-        _start(cut).wait()
+        _start(cut).join()
         wrong = differing(cut, right, kills, args.after)
         states = len(list(cut.rglob("*.damaged")))
         print(f"killed after steps {kills}; damaged states {states}")

@@ -20,6 +20,8 @@ from sensorium.cache import cache_folder
 from sensorium.data.fault import Tally
 from sensorium.errors import DependencyError, RequestError
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.nn.lora import adapted
+from sensorium.nn.peft import save_adapter
 from sensorium.objectives.next_token import Encoders
 from sensorium.parts import Sample
 from sensorium.training import gate
@@ -184,7 +186,8 @@ class Run:
         timetable = Timetable(training.schedule, training.steps, training.patience, training.minutes)
         learner: nn.Module = model
         learned = tasks
-        if together is not None and training.shards:
+        shards = training.shards
+        if together is not None and shards:
             if training.average:
                 problem = "keeps an average of the parameters, which shards cannot show"
                 raise RequestError("training.average", problem, "Set it to 0, or training.shards=false")
@@ -242,7 +245,8 @@ class Run:
         return outcome
 
     def export(self, model: MultimodalLM, base: str, samples: Sequence[Sample] = ()) -> Path:
-        """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured.
+        """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured; and its language
+        model's adapter, if it has one, once more as `adapter/`, which `peft` reads.
 
         Args:
             base: what the run began from. samples: a few conversations to compare the written model by.
@@ -263,6 +267,8 @@ class Run:
         facts["parameters trained"] = self.files.facts.get("learning", {})
         before = model.blueprint.card if model.blueprint is not None else ""
         gate.export(model, destination, gate.card_of(base, self.folder.resolve().name, facts, before), samples)
+        if adapted(model.decoder):
+            save_adapter(model.decoder, self.folder / "adapter", base=base)
         self.log("export", folder=str(destination))
         return destination
 
@@ -371,13 +377,13 @@ def _live(kind: str, folder: Path) -> Callable[[int, Mapping[str, Any]], None] |
         raise DependencyError(
             "tensorboard", "is not installed", "Install sensorium[train], or set training.live=none"
         ) from error
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
 
     def write(step: int, row: Mapping[str, Any]) -> None:
         for key, value in row.items():
             if isinstance(value, int | float) and key not in ("step", "minutes"):
-                writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+                writer.add_scalar(key, value, step)
+        writer.flush()
 
     return write
 

@@ -63,12 +63,13 @@ def account(batch: Any) -> Account | None:
 
 
 def blindfolded(batch: Any, how: Blindfold) -> Any:
-    """A batch of ours with its media replaced: by zeros, or each by the next one of its shape; None where that cannot be."""
+    """A batch of ours with its media replaced: by zeros, or each by the next one of its grid; None where that cannot be."""
     if not isinstance(batch, Batch | Flat | Packed) or not batch.media:
         return None
     media: dict[Modality, Sequence[Tensor]] = {}
     for kind, tensors in batch.media.items():
-        moved = [torch.zeros_like(tensor) for tensor in tensors] if how == "zeroed" else _turned(tensors)
+        grids = [spot.grid for spot in batch.placements if spot.modality is kind]
+        moved = [torch.zeros_like(tensor) for tensor in tensors] if how == "zeroed" else _turned(tensors, grids)
         if moved is None:
             return None
         media[kind] = moved
@@ -92,6 +93,7 @@ class Judge:
 
     def __init__(self, model: Any, tasks: Sequence[Task[Any]], truth: Truth, casting: Any) -> None:
         self.model, self.tasks, self.truth, self.casting = model, tasks, truth, casting
+        self._patience = truth.patience
         self._touched: set[str] = set()
         self._steps = 0
         self._strikes: dict[str, int] = {}
@@ -190,7 +192,7 @@ class Judge:
     def _count(self, signs: Mapping[str, str], step: int) -> None:
         self._strikes = {name: self._strikes.get(name, 0) + 1 for name in signs}
         for name, times in self._strikes.items():
-            if self.truth.patience and times >= self.truth.patience:
+            if self._patience and times >= self._patience:
                 problem = f"{signs[name]}, at {times} evaluations running, up to step {step}"
                 remedy = "Lower the rate, check the media, or set training.truth.patience=0 to go on all the same"
                 raise CheckpointError(name, problem, remedy)
@@ -208,11 +210,11 @@ def _media_tokens(placements: Sequence[Placement]) -> dict[str, int]:
     return found
 
 
-def _turned(tensors: Sequence[Tensor]) -> list[Tensor] | None:
-    """Each in the place of the one before it of the same shape; None where one has no like."""
+def _turned(tensors: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> list[Tensor] | None:
+    """Each in the place of the one before it that takes as many positions; None where one has no like."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for index, tensor in enumerate(tensors):
-        groups.setdefault(tuple(tensor.shape), []).append(index)
+    for index, grid in enumerate(grids):
+        groups.setdefault(grid, []).append(index)
     if any(len(group) < 2 for group in groups.values()):
         return None
     moved = list(tensors)
