@@ -49,7 +49,7 @@ def test_classes_are_named(form: Form, least: float) -> None:
 def test_a_third_of_wrong_captions_does_little_harm_when_they_are_doubted() -> None:
     budget = contrast.Budget(2000, 400, 64, 240)
     clean = contrast.naming("softmax", budget=budget)["named"].value
-    noisy = contrast.naming("softmax", 0.3, Doubt(trim=0.35), budget)["named"].value
+    noisy = contrast.naming("softmax", 0.3, Doubt(trim=0.35, soft=0.3), budget)["named"].value
     assert noisy > clean - 0.15
 
 
