@@ -6,9 +6,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 Grams = tuple[Counter[tuple[str, ...]], ...]
 """Counts of a caption's n-grams, by n."""
+Vectors = tuple[list[dict[tuple[str, ...], float]], list[float], int]
+"""Of one caption for each n the weighted n-grams and their norm; and its length."""
 
 _ORDERS, _SIGMA, _SCALE = 4, 6.0, 10.0
 
@@ -30,16 +33,16 @@ class CiderD:
     """
 
     def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
-        counted = [[_grams(caption) for caption in captions] for captions in references]
-        self.frequency = Counter(gram for rows in counted for gram in {gram for grams in rows for n in grams for gram in n})
+        self.references = references
+        self.frequency = Counter(gram for captions in references for gram in _all(captions))
         self.log_photos = math.log(len(references))
-        self.references = [[self._vectors(grams) for grams in rows] for rows in counted]
+        self._of_photo = lru_cache(maxsize=256)(self._weigh)  # all of them would fill half a gigabyte for 6,000 photos
 
     def __call__(self, photo: int, caption: Sequence[str]) -> float:
         """The score of a caption in words for photo number `photo`; 0 to 10, where people reach about 0.8."""
         own, norms, length = self._vectors(_grams(caption))
         total = 0.0
-        for other, other_norms, other_length in self.references[photo]:
+        for other, other_norms, other_length in self._of_photo(photo):
             penalty = math.exp(-((length - other_length) ** 2) / (2 * _SIGMA**2))
             for mine, theirs, norm, other_norm in zip(own, other, norms, other_norms, strict=True):
                 if norm and other_norm:
@@ -47,13 +50,20 @@ class CiderD:
                     total += shared / (norm * other_norm) * penalty
         return _SCALE * total / (_ORDERS * len(self.references[photo]))
 
-    def _vectors(self, grams: Grams) -> tuple[list[dict[tuple[str, ...], float]], list[float], int]:
+    def _weigh(self, photo: int) -> list[Vectors]:
+        return [self._vectors(_grams(caption)) for caption in self.references[photo]]
+
+    def _vectors(self, grams: Grams) -> Vectors:
         """For each n the weighted n-grams and their norm; and the length, in pairs of words as the reference code has it."""
         weighted = [
             {gram: count * (self.log_photos - math.log(max(1.0, self.frequency[gram]))) for gram, count in n.items()}
             for n in grams
         ]
         return weighted, [math.sqrt(sum(value**2 for value in n.values())) for n in weighted], sum(grams[1].values())
+
+
+def _all(captions: Sequence[Sequence[str]]) -> set[tuple[str, ...]]:
+    return {gram for caption in captions for n in _grams(caption) for gram in n}
 
 
 def _grams(caption: Sequence[str]) -> Grams:
