@@ -39,9 +39,9 @@ def falls(outcome: Outcome, share: float = 0.9) -> bool:
 def test_finetune_learns_to_name_what_it_sees(taught: tuple[Path, Outcome]) -> None:
     _, outcome = taught
     assert falls(outcome, 0.1)
-    assert outcome.last["right"] > 0.9
-    assert outcome.last["gap_swapped"] > 0.01
-    assert outcome.last["gap_zeroed"] > 0.01
+    assert outcome.last["right"] > 0.88
+    assert outcome.last["gap_swapped"] > 0.05
+    assert outcome.last["gap_zeroed"] > 0.05
 
 
 def test_connect_teaches_a_fresh_projector_of_a_frozen_model(
