@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.joint_world import CLASSES, Splits, build, captioned, captions, fall, named, splits
-from benchmarks.objectives_joint import ALONE, alignment, auc, autoencoding, minimal, pretraining
+from benchmarks.objectives_joint import ALONE, alignment, auc, autoencoding, minimal, pretraining, questions
 from sensorium.model.joint_config import SingleStream
 
 
