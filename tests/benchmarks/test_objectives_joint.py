@@ -67,6 +67,14 @@ def test_the_transport_plan_finds_each_words_region(many: Splits) -> None:
 
 
 @pytest.mark.slow
+def test_masked_colours_and_shapes_are_read_off_the_picture(many: Splits) -> None:
+    result = pretraining(many, 500, ALONE["words"], wordings=1)
+    assert result.scores["masked colours and shapes"].value >= 0.8
+    assert result.scores["masked colours and shapes, blind"].value <= 0.3
+    assert result.falls["masked_language"] >= 0.5
+
+
+@pytest.mark.slow
 def test_masked_regions_are_named_from_the_words(many: Splits) -> None:
     result = pretraining(many, 800, ALONE["regions"])
     assert result.scores["masked regions named"].value >= 0.9
