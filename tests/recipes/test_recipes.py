@@ -103,11 +103,11 @@ def test_speak_learns_to_answer_about_sounds(tmp_path: Path) -> None:
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
-    """Conversations in English, and pairs whose German answer is preferred to the English one."""
-    english, german = (World(0, 32).samples(48, what="classes", language=language) for language in ("en", "de"))
+    """Conversations in German, and pairs whose English answer is preferred to the German one."""
+    german, english = (World(0, 32).samples(48, what="classes", language=language) for language in ("de", "en"))
     (folder / "media").mkdir()
     rows, pairs = [], []
-    for number, (sample, other) in enumerate(zip(english, german, strict=True)):
+    for number, (sample, other) in enumerate(zip(german, english, strict=True)):
         (image, ask), reply = sample.messages[0].parts, sample.messages[1]
         assert isinstance(image, Image)
         assert isinstance(image.source, bytes)
