@@ -52,3 +52,9 @@ class DependencyError(SensoriumError):
     """An optional library or weight package that is not installed."""
 
     exit_code = 5
+
+
+class DataError(SensoriumError):
+    """Training data that cannot be read: a file of no known dialect, or a broken row where none may be."""
+
+    exit_code = 6

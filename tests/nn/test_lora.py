@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import RequestError
 from sensorium.nn.fused import fuse
-from sensorium.nn.lora import LoraConfig, LoraLinear, absorb, adapted, add_lora, merge, unmerge
+from sensorium.nn.lora import LoraConfig, LoraLinear, absorb, adapted, add_lora, choose, merge, unmerge
 
 
 class Block(nn.Module):
@@ -168,7 +168,7 @@ def test_what_cannot_be_adapted_says_so() -> None:
         add_lora(model(), LoraConfig(targets=("q_proj", "w_proj")))
     net = model()
     add_lora(net, KINDS[0])
-    with pytest.raises(RequestError, match=r"layer 0\.q_proj: has an adapter already"):
+    with pytest.raises(RequestError, match=r"layer 0\.q_proj: has an adapter 'default' already"):
         add_lora(net, KINDS[0])
 
 
@@ -199,3 +199,58 @@ def test_a_fused_path_around_the_adapter_is_closed() -> None:
     net[0].fast = fuse([net[0].q_proj])
     add_lora(net, KINDS[0])
     assert net[0].fast is None
+
+
+def test_sets_of_adapters_are_chosen_by_name_and_by_rows() -> None:
+    plain, net = model(), model()
+    first = add_lora(net, KINDS[0], "first")
+    second = add_lora(net, KINDS[2], "second")
+    moved_set(net, "first"), moved_set(net, "second")
+    assert {name for name, weight in net.named_parameters() if weight.requires_grad}.isdisjoint(
+        name for name, _ in net.named_parameters() if ".base.lora_" in name
+    ), "only the set that was added last trains"
+    outs = {}
+    for name in ("first", "second"):
+        choose(net, name)
+        outs[name] = net(X)
+    assert (outs["first"] - outs["second"]).abs().max() > 1e-2
+    rows = torch.tensor([True, False, False, True])
+    with first.rows(rows), second.rows(~rows):
+        mixed = net(X)
+    assert torch.allclose(mixed, torch.where(rows[:, None, None], outs["first"], outs["second"]), atol=1e-5)
+    choose(net, None)
+    assert torch.allclose(net(X), plain(X), atol=1e-6)
+
+
+def moved_set(net: nn.Module, name: str) -> None:
+    for layer in adapted(net, name).values():
+        nn.init.normal_(layer.lora_B, std=0.3)
+
+
+def test_sets_that_would_mix_are_refused() -> None:
+    net = model()
+    first = add_lora(net, KINDS[0], "first")
+    add_lora(net, KINDS[2], "second")
+    with pytest.raises(RequestError, match=r"there are \['first', 'second'\]; which of them is meant"):
+        adapted(net)
+    with pytest.raises(RequestError, match="none is called 'third'"):
+        choose(net, "third")
+    with first.rows(None), pytest.raises(RequestError, match="adapter 'second': is DoRA and cannot add to 'first'"):
+        net(X)
+    merge(net, "first")
+    with pytest.raises(RequestError, match="adapter 'first': is merged into the weights already"):
+        merge(net, "second")
+    with pytest.raises(RequestError, match="adapter 'first': is merged into the weights. Call `unmerge` first"):
+        choose(net, "second")
+
+
+def test_one_regular_expression_and_ranks_of_their_own() -> None:
+    net = model()
+    config = LoraConfig(r=3, alpha=6, targets=r"\d\.[qk]_proj", ranks={"q_proj": 5}, alphas={r"1\.k_proj": 9.0})
+    add_lora(net, config)
+    found = {name: (layer.config.r, layer.config.alpha) for name, layer in adapted(net).items()}
+    assert found == {"0.q_proj": (5, 6), "0.k_proj": (3, 6), "1.q_proj": (5, 6), "1.k_proj": (3, 9.0)}
+    with pytest.raises(RequestError, match=r"adapter target q_proj: names no linear layer"):
+        add_lora(model(), LoraConfig(targets="q_proj"))
+    with pytest.raises(RequestError, match=r"adapter of 0\.q_proj: has the rank 0"):
+        add_lora(model(), LoraConfig(r=0, targets=("q_proj",)))

@@ -15,7 +15,7 @@ from torch import nn
 from sensorium.errors import CheckpointError
 from sensorium.language.config import DecoderConfig
 from sensorium.language.decoder import Decoder
-from sensorium.nn.lora import LoraConfig, adapted, add_lora
+from sensorium.nn.lora import LoraConfig, absorb, adapted, add_lora, choose, merge, unmerge
 from sensorium.nn.peft import PREFIX, adapter_state, load_adapter, save_adapter
 
 IDS = torch.randint(0, 61, (2, 15), generator=torch.Generator().manual_seed(5))
@@ -93,6 +93,107 @@ def test_peft_reads_what_we_write(reference: Any, kind: str, tmp_path: Path) -> 
     assert f"{PREFIX}layers.0.self_attn.k_proj.lora_A.weight" in load_file(tmp_path / "adapter_model.safetensors")
 
 
+@torch.no_grad()
+def test_patterns_of_targets_ranks_and_alphas_are_pefts(reference: Any, tmp_path: Path) -> None:
+    import peft
+
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules=r"model\.layers\.\d+\.(self_attn\.[qv]_proj|mlp\.up_proj)|lm_head",
+        exclude_modules=["layers.0.mlp.up_proj"],
+        rank_pattern={"v_proj": 2, "^model.layers.1.self_attn.q_proj": 6},
+        alpha_pattern={r"layers\.0\.self_attn\.q_proj": 20},
+        task_type="CAUSAL_LM",
+    )
+    theirs = peft.get_peft_model(copy.deepcopy(reference), config).eval()
+    for name, weight in theirs.named_parameters():
+        if "lora_" in name:
+            weight.add_(torch.randn_like(weight) * 0.2)
+    theirs.save_pretrained(tmp_path / "theirs")
+    decoder = ours(reference)
+    load_adapter(decoder, tmp_path / "theirs")
+    found = adapted(decoder.eval())
+    both = {f"layers.{i}.self_attn.{name}" for i in (0, 1) for name in ("q_proj", "v_proj")}
+    assert found.keys() == both | {"layers.1.mlp.up_proj", "lm_head"}
+    assert [found[f"layers.{i}.self_attn.q_proj"].config.r for i in (0, 1)] == [4, 6]
+    assert (logits(decoder) - theirs(IDS).logits).abs().max() <= 1e-5
+    save_adapter(decoder, tmp_path / "ours")
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(reference), tmp_path / "ours").eval()
+    assert (again(IDS).logits - theirs(IDS).logits).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_trained_here_works_there_merged_and_unmerged(reference: Any, kind: str, tmp_path: Path) -> None:
+    import peft
+
+    decoder = ours(reference)
+    add_lora(decoder, LoraConfig(r=4, alpha=8, dropout=0.1, rslora=kind == "rslora", dora=kind == "dora"))
+    optimizer = torch.optim.AdamW([weight for weight in decoder.parameters() if weight.requires_grad], lr=0.02)
+    first = train_step(decoder.train(), optimizer)
+    last = [train_step(decoder, optimizer) for _ in range(15)][-1]
+    assert last < first - 0.05
+    save_adapter(decoder.eval(), tmp_path)
+    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(reference), tmp_path).eval()
+    with torch.no_grad():
+        expected = theirs(IDS).logits
+        assert (logits(decoder) - expected).abs().max() <= 1e-4
+        merge(decoder)
+        assert (logits(decoder) - expected).abs().max() <= 1e-4
+        assert (theirs.merge_and_unload()(IDS).logits - logits(decoder)).abs().max() <= 1e-4
+        unmerge(decoder)
+        assert (logits(decoder) - expected).abs().max() <= 1e-4
+
+
+def train_step(decoder: Decoder, optimizer: torch.optim.Optimizer) -> float:
+    optimizer.zero_grad()
+    loss = torch.nn.functional.cross_entropy(logits(decoder)[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def test_several_adapters_are_not_mixed_up(reference: Any, tmp_path: Path) -> None:
+    import peft
+
+    theirs = peft.get_peft_model(
+        copy.deepcopy(reference), peft.LoraConfig(r=4, target_modules=["q_proj", "up_proj"]), "a"
+    ).eval()
+    theirs.add_adapter("b", peft.LoraConfig(r=2, lora_alpha=9, target_modules=["q_proj", "o_proj"], use_dora=True))
+    for name, weight in theirs.named_parameters():
+        if "lora_" in name:
+            weight.add_(torch.randn_like(weight) * 0.2)
+    theirs.save_pretrained(tmp_path)
+    decoder = ours(reference)
+    plain, expected = logits(decoder), {}
+    for name in ("a", "b"):
+        load_adapter(decoder, tmp_path / name, name=name)
+        theirs.set_adapter(name)
+        expected[name] = theirs(IDS).logits
+    decoder.eval()
+    assert (logits(decoder) - expected["b"]).abs().max() <= 1e-5, "the last one loaded is on"
+    for name in ("a", "b", "a"):
+        choose(decoder, name)
+        assert (logits(decoder) - expected[name]).abs().max() <= 1e-5
+        save_adapter(decoder, tmp_path / "again", name=name)
+        assert (
+            load_file(tmp_path / "again" / "adapter_model.safetensors").keys()
+            == load_file(tmp_path / name / "adapter_model.safetensors").keys()
+        )
+    choose(decoder, None)
+    assert logits(decoder).equal(plain)
+    choose(decoder, "b")
+    merge(decoder, "b")
+    assert (logits(decoder) - expected["b"]).abs().max() <= 1e-4
+    unmerge(decoder, "b")
+    choose(decoder, "a")
+    absorb(decoder, "b")
+    assert adapted(decoder).keys() == adapted(decoder, "a").keys()
+    choose(decoder, None)
+    assert (logits(decoder) - expected["b"]).abs().max() <= 1e-4
+
+
 @pytest.mark.parametrize("dora", [False, True])
 @torch.no_grad()
 def test_our_own_way_back_is_exact(reference: Any, dora: bool, tmp_path: Path) -> None:
@@ -121,9 +222,14 @@ def folder(reference: Any, tmp_path: Path) -> Path:
     [
         ({"peft_type": "IA3"}, "is of type 'IA3', LORA is needed"),
         ({"bias": "all"}, "asks for bias = 'all', which is not done here"),
-        ({"rank_pattern": {"q_proj": 4}}, "asks for rank_pattern = {'q_proj': 4}"),
+        ({"rank_pattern": {"q_proj": 4}}, r"lora_A.weight is \(2, 32\), \(4, 32\) is needed"),
+        ({"lora_bias": True}, "asks for lora_bias = True, which is not done here"),
+        ({"layers_to_transform": [1]}, r"asks for layers_to_transform = \[1\]"),
+        ({"init_lora_weights": "pissa"}, "started by 'pissa', which changes the weights it adapts"),
+        ({"r": "4"}, "r is '4', a whole number from 1 is needed"),
         ({"modules_to_save": ["lm_head"]}, r"asks for modules_to_save = \['lm_head'\]"),
-        ({"target_modules": ".*proj"}, r"target_modules is '\.\*proj', a list is needed"),
+        ({"target_modules": None}, "target_modules is None, names or a regular expression are needed"),
+        ({"target_modules": "q_proj"}, "target_modules 'q_proj' without None names no layer of the model"),
         ({"r": 3}, r"lora_A.weight is \(2, 32\), \(3, 32\) is needed"),
         ({"target_modules": ["q_proj", "k_proj"]}, r"lacks 4 tensors .*k_proj.* and has 0 unknown ones"),
         ({"use_dora": True}, r"lacks 2 tensors .*lora_magnitude_vector"),

@@ -125,3 +125,11 @@ def _media(batch: Batch, row: int) -> list[Placement]:
 
 def _span(place: Placement) -> tuple[Modality, int, tuple[int, ...]]:
     return place.modality, place.start, place.grid
+
+
+def targets_of(batch: Batch) -> Targets:
+    """The targets of a batch whose rows stand side by side: each learned token, at the position before it."""
+    learned_BL = batch.learn_BL & batch.valid_BL
+    rows_T, places_T = learned_BL.nonzero(as_tuple=True)
+    assert len(rows_T) == 0 or int(places_T.min()) > 0, "nothing stands before the first learned token"
+    return Targets(rows_T, places_T - 1, batch.ids_BL[rows_T, places_T], torch.ones(len(rows_T)))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sensorium.nn.attention import attend_openly, bias_of
+
 
 class Attend(nn.Module):
     """Scaled dot-product attention (Vaswani et al. 2017) with separate widths for queries and memory.
@@ -27,14 +29,22 @@ class Attend(nn.Module):
 
     def forward(self, x_BQD: Tensor, memory_BMD: Tensor, visible_BQM: Tensor) -> Tensor:
         """`(B, Q, dim)`; `visible_BQM` (bool; Q may be 1 for all queries alike) says what each query sees."""
-        q_BNQH, k_BNMH, v_BNMH = (
-            self._split(self.query(x_BQD)),
-            self._split(self.key(memory_BMD)),
-            self._split(self.value(memory_BMD)),
-        )
+        q_BNQH, k_BNMH, v_BNMH = self._project(x_BQD, memory_BMD)
         some_BQ1 = visible_BQM.any(-1, keepdim=True)
         mask_B1QM = (visible_BQM | ~some_BQ1)[:, None]
-        y_BNQH = F.scaled_dot_product_attention(q_BNQH, k_BNMH, v_BNMH, attn_mask=mask_B1QM)
+        return self._merge(F.scaled_dot_product_attention(q_BNQH, k_BNMH, v_BNMH, attn_mask=mask_B1QM), some_BQ1)
+
+    def openly(self, x_BQD: Tensor, memory_BMD: Tensor, visible_BQM: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with the attention `(B, N, Q, M)` that it rests on, all zero for a query that sees nothing; slower."""
+        some_BQ1 = visible_BQM.any(-1, keepdim=True)
+        bias_B1QM = bias_of(visible_BQM | ~some_BQ1, x_BQD.dtype)
+        y_BNQH, weights_BNQM = attend_openly(*self._project(x_BQD, memory_BMD), bias_BNLS=bias_B1QM)
+        return self._merge(y_BNQH, some_BQ1), weights_BNQM * some_BQ1[:, None]
+
+    def _project(self, x_BQD: Tensor, memory_BMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._split(self.query(x_BQD)), self._split(self.key(memory_BMD)), self._split(self.value(memory_BMD))
+
+    def _merge(self, y_BNQH: Tensor, some_BQ1: Tensor) -> Tensor:
         y_BQE = y_BNQH.transpose(1, 2).flatten(2)
         out: Tensor = self.out(torch.where(some_BQ1, y_BQE, torch.zeros_like(y_BQE)))
         return out

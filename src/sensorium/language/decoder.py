@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from sensorium.errors import RequestError
 from sensorium.language.cache import KVCache
 from sensorium.language.config import DecoderConfig
 from sensorium.language.step import NativeStep
-from sensorium.nn.attention import attend, attend_openly, bias_of, visible
+from sensorium.nn.attention import attend, attend_documents, attend_openly, bias_of, visible
 from sensorium.nn.fused import Fused, fuse
 from sensorium.nn.mlp import GatedMlp
 from sensorium.nn.norm import RmsNorm
@@ -32,12 +32,15 @@ class View(NamedTuple):
         bias_BNLS: on the scores; None where no key need be hidden.
         causal: hide by order instead of a bias.
         first: keys before this one are out of every query's window.
+        documents: lengths of what lies end to end, each seen by itself alone; `window`: how much of it.
     """
 
     turn: Turn
     bias_BNLS: Tensor | None = None
     causal: bool = False
     first: int = 0
+    documents: Sequence[int] | None = None
+    window: int | None = None
 
 
 class SelfAttention(nn.Module):
@@ -66,7 +69,11 @@ class SelfAttention(nn.Module):
             k_BKSH, v_BKSH = k_BKSH[:, :, view.first :], v_BKSH[:, :, view.first :]
         scale, softcap = self.config.attention_scale, self.config.attention_softcap
         name = f"decoder.{self.layer}.attention"
-        if softcap is not None or trace.wants(name):
+        if view.documents is not None:
+            out_BNLH = attend_documents(
+                q_BNLH, k_BKSH, v_BKSH, view.documents, window=view.window, scale=scale, softcap=softcap
+            )
+        elif softcap is not None or trace.wants(name):
             bias_BNLS = view.bias_BNLS
             if view.causal:
                 bias_BNLS = bias_of(
@@ -180,6 +187,7 @@ class Decoder(nn.Module):
         cache: KVCache | None = None,
         positions_BL: Tensor | None = None,
         attend_BLS: Tensor | None = None,
+        documents: Sequence[int] | None = None,
         inserts: Mapping[int, Callable[[Tensor], Tensor]] | None = None,
         trace: Trace = SILENT,
     ) -> Tensor:
@@ -191,6 +199,8 @@ class Decoder(nn.Module):
             positions_BL: for the rotary tables only; None is the cached length plus the index.
             attend_BLS: bool, the whole truth on who sees whom: neither causal order nor windows are added. With a cache, S
                 is the longest row's cached length plus L.
+            documents: lengths of the documents that lie end to end in L. Each is causal and alone, its positions start at 0
+                (where `positions_BL` is not given), and no padding is computed. Attention cannot be traced then.
             inserts: run on the stream before the layer of that number (gated cross-attention comes in here).
             trace: gives "decoder.embeds", and of layer i "decoder.{i}.hidden", "decoder.{i}.mlp" and
                 "decoder.{i}.attention" (probabilities, `(B, N, L, S)`).
@@ -210,7 +220,12 @@ class Decoder(nn.Module):
                     cache.advance([1] * rows if valid_BL is None else valid_BL[:, 0].tolist())
                     return stepped_BLD
             cache.begin(count)
-        views = self._views(embeds_BLD, cache, positions_BL, attend_BLS)
+        if documents is not None:
+            assert cache is None, "documents are read whole"
+            assert attend_BLS is None, "documents say who sees whom"
+            views = self._document_views(embeds_BLD, positions_BL, documents)
+        else:
+            views = self._views(embeds_BLD, cache, positions_BL, attend_BLS)
         trace("decoder.embeds", embeds_BLD)
         hidden_BLD = embeds_BLD
         for i, layer in enumerate(self.layers):
@@ -268,6 +283,23 @@ class Decoder(nn.Module):
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
         self.unfuse()  # the weights may be replaced, and a packed copy would be of the old ones
         super()._load_from_state_dict(*args, **options)
+
+    def _document_views(self, embeds_BLD: Tensor, positions_BL: Tensor | None, documents: Sequence[int]) -> list[View]:
+        """As `_views`, for documents end to end."""
+        config, longest = self.config, max(documents)
+        if positions_BL is None:
+            if longest > config.max_positions:
+                problem = f"{longest} positions are over the limit of {config.max_positions}"
+                raise RequestError("context", problem, "Shorten the conversation")
+            positions_BL = torch.cat([torch.arange(count, device=embeds_BLD.device) for count in documents])[None]
+        assert positions_BL.shape[1] == sum(documents) == embeds_BLD.shape[1], "documents fill the row"
+        made: dict[tuple[object, int | None], View] = {}
+        for i in range(config.layers):
+            rope, window = kind = config.rope_of(i), config.window(i)
+            if kind not in made:
+                tables = turn(rope, positions_BL, config.head_dim, embeds_BLD.dtype)
+                made[kind] = View(tables, documents=tuple(documents), window=window)
+        return [made[config.rope_of(i), config.window(i)] for i in range(config.layers)]
 
     def _views(
         self, embeds_BLD: Tensor, cache: KVCache | None, positions_BL: Tensor | None, attend_BLS: Tensor | None

@@ -201,8 +201,9 @@ def quantize(decoder: Decoder, bits: Bits) -> Decoder:
             for name in _PROJECTIONS:
                 if not hasattr(part, name):
                     continue
-                linear = getattr(part, name)
-                holder, slot = (linear, "base") if isinstance(linear, LoraLinear) else (part, name)
+                holder, slot = part, name
+                while isinstance(getattr(holder, slot), LoraLinear):
+                    holder, slot = getattr(holder, slot), "base"
                 plain = getattr(holder, slot)
                 setattr(holder, slot, QuantizedLinear(plain.weight, plain.bias, bits))
     if not decoder.config.tie_embeddings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,6 +41,36 @@ def attend(
         scale=scale,
         enable_gqa=q_BNLH.shape[1] != k_BKSH.shape[1],
     )
+
+
+def attend_documents(
+    q_BNLH: Tensor,
+    k_BKLH: Tensor,
+    v_BKLH: Tensor,
+    lengths: Sequence[int],
+    *,
+    window: int | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """Causal attention within each of the documents that lie end to end in L, one after another: none sees another.
+
+    Args:
+        lengths: of the documents; their sum is L.
+        window: see `visible`. softcap: see `attend_openly`.
+    """
+    outs = []
+    for q, k, v in zip(*(torch.split(x, list(lengths), dim=2) for x in (q_BNLH, k_BKLH, v_BKLH)), strict=True):
+        count = q.shape[2]
+        if softcap is None and (window is None or window >= count):
+            outs.append(attend(q, k, v, causal=True, scale=scale))
+            continue
+        bias = bias_of(visible(torch.arange(count, device=q.device)[None], count, window), q.dtype)
+        if softcap is None:
+            outs.append(attend(q, k, v, bias_BNLS=bias, scale=scale))
+        else:
+            outs.append(attend_openly(q, k, v, bias_BNLS=bias, scale=scale, softcap=softcap)[0])
+    return torch.cat(outs, dim=2)
 
 
 def attend_openly(

@@ -1,12 +1,132 @@
-"""Contrastive learning of pictures and texts (InfoNCE, as in CLIP) where a picture has several right texts."""
+"""Contrastive learning of pictures and texts: softmax (CLIP) or sigmoid (SigLIP), several right pairs, and doubtful ones.
+
+Any two kinds of media whose vectors have one width will do; "picture" and "text" stand for the two.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.errors import RequestError
 from sensorium.objectives.loss import Loss
+
+Form = Literal["softmax", "sigmoid"]
+
+FILLERS = frozenset(
+    (
+        *("a", "an", "the", "this", "that", "is", "are", "there", "one", "of"),
+        *("ein", "eine", "einen", "einem", "einer", "der", "die", "das", "den", "dem", "ist", "sind", "es"),
+    )
+)
+"""Words that two captions of the same content may differ in."""
+
+_STARTS: dict[Form, tuple[float, float]] = {"softmax": (1 / 0.07, 0.0), "sigmoid": (10.0, -10.0)}
+_HIGHEST_SCALE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How much the pairs of a batch are doubted; captions gathered from the web are often of something else (ALIGN).
+
+    Args:
+        trim: this share of the pairs, those of the largest loss in the batch, is left out of it (iterative trimmed loss,
+            Shen & Sanghavi 2019). A little more than the share of wrong captions is about right.
+        soft: this share of each target is what the model itself says (soft bootstrapping, Reed et al. 2015, eq. 5).
+    """
+
+    trim: float = 0.0
+    soft: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("trim", self.trim), ("soft", self.soft)):
+            if not 0 <= value < 1:
+                raise RequestError(f"contrastive {name}", f"is {value}, outside 0 to 1", "Give the share of pairs in doubt")
+
+
+class Contrast(nn.Module):
+    """Callable over the unit vectors of both sides; the scale on the cosines (and the sigmoid's bias) is learned with the rest.
+
+    Args:
+        form: "softmax" is InfoNCE both ways (Radford et al. 2021, figure 3). "sigmoid" asks of each pair by itself whether it
+            is right (Zhai et al. 2023, eq. 1, with its starting values t = 10 and b = -10).
+        doubt: for noisy pairs; None trusts all of them.
+        scale: where the learned scale starts; None is the paper's. It never exceeds 100.
+    """
+
+    def __init__(self, form: Form = "softmax", doubt: Doubt | None = None, scale: float | None = None) -> None:
+        super().__init__()
+        start, bias = _STARTS[form]
+        self.form, self.doubt = form, doubt or Doubt()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale or start)))
+        self.bias = nn.Parameter(torch.tensor(bias)) if form == "sigmoid" else None
+
+    def forward(self, images_PD: Tensor, texts_PD: Tensor, right_PP: Tensor | None = None) -> Loss:
+        """The mean over pictures (and, for the softmax, over both directions) times how many count.
+
+        Args:
+            images_PD, texts_PD: unit vectors; row i of both is a pair.
+            right_PP: bool, whether text j is right for picture i too (see `alike`); the diagonal always is. Such a pair is no
+                negative: each right pair competes with the wrong ones alone.
+        """
+        right_PP = (
+            own(len(images_PD), images_PD.device) if right_PP is None else right_PP | own(len(images_PD), images_PD.device)
+        )
+        scores_PP = self.scores(images_PD, texts_PD)
+        hits = scores_PP.detach().argmax(1, keepdim=True)
+        found = float(right_PP.gather(1, hits).float().sum())
+        if self.doubt.trim:
+            kept_P = self._believed(scores_PP.detach(), right_PP)
+            scores_PP, right_PP = scores_PP[kept_P][:, kept_P], right_PP[kept_P][:, kept_P]
+        losses_P = self._losses(scores_PP, right_PP)
+        total, size = losses_P.sum(), len(losses_P)
+        same = float(images_PD.detach().mean(0).square().sum())
+        counted = len(images_PD)
+        terms = {"loss": (float(total.detach()), size), "found": (found, counted), "collapse": (same * counted, counted)}
+        return Loss(total, size, {name: (value, float(count)) for name, (value, count) in terms.items()})
+
+    def scores(self, images_PD: Tensor, texts_XD: Tensor) -> Tensor:
+        """The logits of every picture with every text, `(P, X)`."""
+        scores_PX = images_PD @ texts_XD.t() * self.scale
+        return scores_PX if self.bias is None else scores_PX + self.bias
+
+    @property
+    def scale(self) -> Tensor:
+        """On the cosines."""
+        return self.log_scale.clamp(max=math.log(_HIGHEST_SCALE)).exp()
+
+    def _losses(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
+        """Of each picture (and the text beside it)."""
+        if self.form == "sigmoid":
+            targets_PP = right_PP.to(scores_PP.dtype)
+            if self.doubt.soft:
+                targets_PP = torch.lerp(targets_PP, scores_PP.detach().sigmoid(), self.doubt.soft)
+            return F.binary_cross_entropy_with_logits(scores_PP, targets_PP, reduction="none").sum(1)
+        to_text_P = against_wrong(scores_PP, right_PP)
+        to_image_P = against_wrong(scores_PP.t(), right_PP.t())
+        losses_P = (to_text_P + to_image_P) / 2
+        if self.doubt.soft:
+            said_P = (_entropy(scores_PP) + _entropy(scores_PP.t())) / 2
+            losses_P = torch.lerp(losses_P, said_P, self.doubt.soft)
+        return losses_P
+
+    def _believed(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
+        """The pairs whose own loss is not among the largest, in their order."""
+        own_PP = own(len(scores_PP), scores_PP.device)
+        if self.form == "sigmoid":
+            losses_P = -scores_PP.diagonal()
+        else:
+            to_text_P = against_wrong(scores_PP.masked_fill(right_PP & ~own_PP, -torch.inf), own_PP)
+            losses_P = to_text_P + against_wrong(scores_PP.t().masked_fill(right_PP.t() & ~own_PP, -torch.inf), own_PP)
+        count = max(1, math.ceil((1 - self.doubt.trim) * len(losses_P)))
+        return losses_P.argsort()[:count].sort().values
 
 
 def contrast(images_PD: Tensor, texts_PCD: Tensor, scale: Tensor) -> Loss:
@@ -16,7 +136,7 @@ def contrast(images_PD: Tensor, texts_PCD: Tensor, scale: Tensor) -> Loss:
         images_PD: unit vectors of P pictures. texts_PCD: of C texts for each of them. scale: on the cosines.
 
     Returns:
-        The mean over both directions times P.
+        The mean over both directions times P. A picture's texts share one softmax, so that the least loss is ln C.
     """
     pictures, captions = texts_PCD.shape[:2]
     scores_XP = texts_PCD.flatten(0, 1) @ images_PD.t() * scale
@@ -28,3 +148,52 @@ def contrast(images_PD: Tensor, texts_PCD: Tensor, scale: Tensor) -> Loss:
     total = (to_picture + to_text) / 2 * pictures
     found = float((scores_XP.argmax(1) == own_X).float().mean())
     return Loss(total, pictures, {"loss": (float(total.detach()), pictures), "found": (found * pictures, pictures)})
+
+
+def alike(texts: Sequence[str], pictures: Sequence[Hashable] | None = None) -> Tensor:
+    """Which pairs of a batch are no negatives, bool `(P, P)`: the same picture, or a text that says the same.
+
+    Two texts say the same when they have the same words in the same order, whatever the case, the punctuation and `FILLERS`.
+
+    Args:
+        texts: one a pair. pictures: what tells a picture from another, such as its path; None means that all differ.
+    """
+    said = _numbered([_content(text) for text in texts])
+    same_PP = said[:, None] == said
+    if pictures is None:
+        return same_PP
+    assert len(pictures) == len(texts), f"{len(texts)} texts of {len(pictures)} pictures"
+    shown = _numbered(pictures)
+    return same_PP | (shown[:, None] == shown)
+
+
+def own(count: int, device: torch.device | None = None) -> Tensor:
+    """Each picture with its own text and no other, bool `(count, count)`."""
+    return torch.eye(count, dtype=torch.bool, device=device)
+
+
+def against_wrong(scores_PX: Tensor, right_PX: Tensor) -> Tensor:
+    """For each row the mean over its right columns of `-log(e^right / (e^right + sum of e^wrong))`, `(P,)`.
+
+    With one right column this is the cross-entropy; with more, none of them stands against another.
+    """
+    lowest = torch.finfo(scores_PX.dtype).min
+    wrong_P1 = scores_PX.masked_fill(right_PX, lowest).logsumexp(1, keepdim=True)
+    losses_PX = F.softplus(wrong_P1 - scores_PX) * right_PX
+    return losses_PX.sum(1) / right_PX.sum(1).clamp(min=1)
+
+
+def _entropy(scores_PX: Tensor) -> Tensor:
+    """Cross-entropy of each row with what the model itself says, `(P,)`."""
+    return -(scores_PX.detach().softmax(1) * scores_PX.log_softmax(1)).sum(1)
+
+
+def _content(text: str) -> tuple[str, ...]:
+    words = tuple(re.findall(r"\w+", text.lower()))
+    return tuple(word for word in words if word not in FILLERS) or words
+
+
+def _numbered(items: Sequence[Hashable]) -> Tensor:
+    """Equal items get equal numbers."""
+    numbers: dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(item, len(numbers)) for item in items])

@@ -1,51 +1,75 @@
-"""Next-token prediction on packed trees: cross-entropy at the learned positions only."""
+"""Next-token prediction on packed samples: cross-entropy at the learned positions only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium.batch import Features, Modality
-from sensorium.data.packing import Packed
+from sensorium.batch import Batch, Features, Modality
+from sensorium.data.flat import Flat
+from sensorium.data.packing import Packed, targets_of
 from sensorium.fusion.splice import splice
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 
 
+class Encoders(Protocol):
+    """Encoders by modality: a module dictionary, or a mapping."""
+
+    def __getitem__(self, modality: Any, /) -> Callable[[Sequence[Tensor]], Features]:
+        """Takes prepared tensors to features."""
+        ...
+
+
 class NextToken:
-    """Callable over (model, packed). The media of a packed batch are features that the encoders have made already.
+    """Callable over (model, packed or flat). Without `encoders`, their media are features that were made before. A plain
+    `Batch`, whose rows stand side by side, goes through the whole model, its encoders and crossings too.
 
     Args:
         smoothing: of the labels, over the tokens that compete.
         vocabulary: the token ids that compete in the softmax; None is all. A text of a few thousand words does not need
             the product with 49,152 rows at every position.
         rare: so many others, drawn anew at every call, compete as well, so that none of them is forgotten.
+        encoders: what makes features of the media, by modality: the model's own, which may learn too, or a cached one.
     """
 
-    def __init__(self, smoothing: float = 0.0, vocabulary: Sequence[int] | None = None, rare: int = 0) -> None:
-        self.smoothing, self.rare = smoothing, rare
+    def __init__(
+        self, smoothing: float = 0.0, vocabulary: Sequence[int] | None = None, rare: int = 0, *, encoders: Encoders | None = None
+    ) -> None:
+        self.smoothing, self.rare, self.encoders = smoothing, rare, encoders
         self.vocabulary_V = None if vocabulary is None else torch.tensor(sorted(set(vocabulary)))
 
-    def __call__(self, model: MultimodalLM, packed: Packed) -> Loss:
+    def __call__(self, model: MultimodalLM, packed: Packed | Flat | Batch) -> Loss:
         """The weighted sum over the learned tokens; its size is the sum of the weights."""
         hidden_TD = self.hidden(model, packed)
-        ids_T, weights_T = packed.targets.ids_T, packed.targets.weights_T
+        targets = targets_of(packed) if isinstance(packed, Batch) else packed.targets
+        ids_T, weights_T = targets.ids_T, targets.weights_T
         logits_TV, ids_T = self._logits(model, hidden_TD, ids_T)
         losses_T = F.cross_entropy(logits_TV, ids_T, reduction="none", label_smoothing=self.smoothing)
         total, count = (losses_T * weights_T).sum(), float(weights_T.sum())
         hits = float((logits_TV.argmax(-1) == ids_T).sum())
         return Loss(total, count, {"loss": (float(total.detach()), count), "right": (hits, float(len(ids_T)))})
 
-    def hidden(self, model: MultimodalLM, packed: Packed) -> Tensor:
+    def hidden(self, model: MultimodalLM, packed: Packed | Flat | Batch) -> Tensor:
         """Hidden states at the places of the targets, `(T, D)`."""
-        features: dict[Modality, Features] = {
-            kind: model.connectors[kind](_padded(tensors)) for kind, tensors in packed.media.items()
-        }
+        if isinstance(packed, Batch):
+            targets, whole_BLD = targets_of(packed), model(packed).hidden_BLD
+            found_TD: Tensor = whole_BLD[targets.rows_T, targets.places_T]
+            return found_TD
+        features: dict[Modality, Features] = {}
+        for kind, tensors in packed.media.items():
+            seen = _padded(tensors) if self.encoders is None else self.encoders[kind](tensors)
+            features[kind] = model.connectors[kind](seen)
         embeds_BLD = splice(model.decoder.embed(packed.ids_BL), packed.placements, features)
-        hidden_BLD = model.decoder(embeds_BLD, positions_BL=packed.positions_BL, attend_BLS=packed.attend_BLS)
+        if isinstance(packed, Flat):
+            with model.adapted(packed.pictured_BL):
+                hidden_BLD = model.decoder(embeds_BLD, documents=packed.lengths)
+        else:
+            hidden_BLD = model.decoder(embeds_BLD, positions_BL=packed.positions_BL, attend_BLS=packed.attend_BLS)
         hidden_TD: Tensor = hidden_BLD[packed.targets.rows_T, packed.targets.places_T]
         return hidden_TD
 

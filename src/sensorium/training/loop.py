@@ -1,44 +1,295 @@
-"""The training loop: batches of an epoch, one step each, saved every few minutes, resumed exactly."""
+"""The training loop: draw, differentiate, check, clip, step, tell, evaluate, save; resumed exactly."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sensorium.errors import CheckpointError
 from sensorium.objectives.loss import Loss
-from sensorium.training.schedule import Plan
-from sensorium.training.shards import Shards
-from sensorium.training.state import Place, load_state, save_state
+from sensorium.training.average import Average
+from sensorium.training.feed import Epoch, Epochs, Thunk
+from sensorium.training.optimizer import Group, adamw, part_of, thaw
+from sensorium.training.schedule import Pace, Plan
+from sensorium.training.shards import Shards, Sums
+from sensorium.training.state import Held, OneState, Place, chance, restore_chance
+from sensorium.training.task import Task
 
-Thunk = Callable[[], Loss]
-Epoch = Callable[[int], Sequence[Sequence[Thunk]]]
-"""The batches of epoch n, each as the losses of its shards. A pure function of n, or else resuming is not exact."""
+__all__ = ["Alone", "Epoch", "Exchange", "Group", "Keeper", "Loop", "Rig", "Step", "Thunk", "train"]
 
 
-class Group(NamedTuple):
-    """Parameters by name with their learning rate and weight decay (which vectors are spared)."""
+class Step(NamedTuple):
+    """What is known of one step.
 
-    parameters: Mapping[str, nn.Parameter]
+    Args:
+        terms: the mean of each loss term, `task/term` where there are several tasks. sizes: by task.
+        norms: of the gradient, by part of the model and before clipping. norm: of all of it.
+        rate: the factor on every group's learning rate.
+    """
+
+    step: int
+    terms: dict[str, float]
+    sizes: dict[str, float]
+    norms: dict[str, float]
+    norm: float
     rate: float
-    decay: float = 0.0
+    minutes: float
 
 
-def adamw(groups: Sequence[Group], betas: tuple[float, float] = (0.9, 0.98)) -> torch.optim.AdamW:
-    """Loshchilov & Hutter 2019, with one group for matrices and one for vectors of each `Group`."""
-    rows = []
-    for group in groups:
-        matrices = [parameter for parameter in group.parameters.values() if parameter.dim() > 1]
-        vectors = [parameter for parameter in group.parameters.values() if parameter.dim() < 2]
-        rows.append({"params": matrices, "lr": group.rate, "weight_decay": group.decay})
-        rows.append({"params": vectors, "lr": group.rate, "weight_decay": 0.0})
-    return torch.optim.AdamW([row for row in rows if row["params"]], betas=betas, fused=True)
+class Exchange(Protocol):
+    """What the processes of a run tell one another; see `distributed.Together`."""
+
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """All go on from the same parameters."""
+        ...
+
+    def parts(self, number: int) -> None:
+        """How many parts this process's batch of a task has."""
+        ...
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each value summed over the processes."""
+        ...
+
+    def agree(self, value: float) -> float:
+        """The first process's value, for what depends on its clock."""
+        ...
+
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Each `grad` becomes its sum over the processes; None counts as zero where another process has one."""
+        ...
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of gradients that are summed already."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """They are the same."""
+
+    def parts(self, number: int) -> None:
+        """Any number."""
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+        """As they are."""
+        return dict(values)
+
+    def agree(self, value: float) -> float:
+        """As it is."""
+        return value
+
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """As they are."""
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of these."""
+        return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+
+class Keeper(Protocol):
+    """Where states are kept."""
+
+    def save(self, held: Held, place: Place) -> None:
+        """Keep one."""
+        ...
+
+    def load(self, held: Held) -> tuple[Place | None, list[str]]:
+        """Put the newest back; and what was wrong with newer ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """How the loop runs, apart from what it learns.
+
+    Args:
+        workers: threads for the parts of a batch. clip: of the gradient's norm. average: decay of the parameters' average.
+        casting: entered around every forward pass, such as autocast.
+        buffers: tensors beside the parameters that training changes.
+        keeper: where states go; `save_minutes`, `save_every`: how often, by the clock and in steps (0 is never).
+        tell: told of every step. warn: told what a person should know.
+        evaluate: given the place and the average, returns the loss that schedule and early stopping go by (None for none).
+    """
+
+    workers: int = 1
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    average: float = 0.0
+    casting: Callable[[], AbstractContextManager[Any]] = nullcontext
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    exchange: Exchange = field(default_factory=Alone)
+    keeper: Keeper | None = None
+    save_minutes: float = 3.0
+    save_every: int = 0
+    tell: Callable[[Step], None] | None = None
+    warn: Callable[[str], None] | None = None
+    evaluate: Callable[[Place, Average], float | None] | None = None
+    evaluate_every: int = 0
+    accuse: Callable[[Sequence[Thunk]], str] | None = None
+
+
+class Loop:
+    """A run.
+
+    Args:
+        model: handed to the objectives. tasks: each step learns a batch of every one of them.
+        groups: the parameters that learn. pace: how long, and the learning rate.
+    """
+
+    def __init__(self, model: Any, tasks: Sequence[Task[Any]], groups: Sequence[Group], pace: Pace, rig: Rig) -> None:
+        self.model, self.tasks, self.groups, self.pace, self.rig = model, tasks, groups, pace, rig
+        self.parameters = {name: parameter for group in groups for name, parameter in group.parameters.items()}
+        self.optimizer = adamw(groups, rig.betas)
+        self._rates = [row["lr"] for row in self.optimizer.param_groups]
+        self.average = Average(self.parameters, rig.average)
+        self._held = Held(self.parameters, self.optimizer, self.average, rig.buffers)
+        self._shards = Shards(rig.workers)
+
+    def run(self) -> Place:
+        """Go on from the kept state, or begin, and train until the pace says it is over.
+
+        Raises:
+            CheckpointError: the state is of another model, or a loss or gradient is no longer a number.
+        """
+        rig, place = self.rig, self._resume()
+        rig.exchange.begin(list(self.parameters.values()))
+        began, spent = time.monotonic(), place.minutes
+        saved, judged = spent, -1
+        try:
+            while self.pace.progress(place.step, place.minutes) < 1:
+                thaw(self.groups, place.step)
+                step = self._step(place)
+                place.step += 1
+                place.minutes = rig.exchange.agree(spent + (time.monotonic() - began) / 60)
+                if rig.tell is not None:
+                    rig.tell(step._replace(step=place.step, minutes=place.minutes))
+                if rig.evaluate_every and place.step % rig.evaluate_every == 0:
+                    self._evaluate(place)
+                    judged = place.step
+                due = rig.save_every and place.step % rig.save_every == 0
+                if due or place.minutes - saved > rig.save_minutes:
+                    self._save(place)
+                    saved = place.minutes
+        finally:
+            self._shards.close()
+        if judged != place.step:
+            self._evaluate(place)
+        self._save(place)
+        return place
+
+    def _step(self, place: Place) -> Step:
+        before = torch.get_rng_state()
+        factor = self.pace.rate(place.step, place.minutes)
+        for row, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            row["lr"] = rate * factor
+        parameters, thunks = list(self.parameters.values()), []
+        merged: list[Tensor | None] = [None] * len(parameters)
+        terms: dict[str, float] = {}
+        sizes: dict[str, float] = {}
+        for task in self.tasks:
+            parts = [partial(self._loss, task, batch) for batch in task.feed.draw()]
+            self.rig.exchange.parts(len(parts))
+            thunks += parts
+            sums = self._summed(self._shards.backward(parts, parameters))
+            sizes[task.name] = sums.size
+            for name, (value, count) in sums.terms.items():
+                terms[name if len(self.tasks) == 1 else f"{task.name}/{name}"] = value / max(count, 1e-9)
+            for index, parameter in enumerate(parameters):
+                merged[index] = _plus(merged[index], parameter.grad, task.weight / max(sums.size, 1e-9))
+        for parameter, gradient in zip(parameters, merged, strict=True):
+            parameter.grad = gradient
+        self.rig.exchange.gradients(parameters)
+        norms, norm = self._norms()
+        if not all(map(math.isfinite, (*terms.values(), norm))):
+            self._stop(place, terms, norm, thunks, before)
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.rig.clip, torch.tensor(norm))
+        self.optimizer.step()
+        self.average.update()
+        return Step(place.step, terms, sizes, norms, norm, factor, place.minutes)
+
+    def _loss(self, task: Task[Any], batch: Any) -> Loss:
+        with self.rig.casting():
+            return task.objective(self.model, batch)
+
+    def _summed(self, sums: Sums) -> Sums:
+        """Over all processes."""
+        flat = {"size": sums.size}
+        for name, (value, count) in sums.terms.items():
+            flat |= {f"value/{name}": value, f"count/{name}": count}
+        total = self.rig.exchange.total(flat)
+        names = [name.partition("/")[2] for name in total if name.startswith("value/")]
+        return Sums(total["size"], {name: (total[f"value/{name}"], total[f"count/{name}"]) for name in sorted(names)})
+
+    def _norms(self) -> tuple[dict[str, float], float]:
+        """Of the gradient by part, and of the whole."""
+        parts: dict[str, list[Tensor]] = {part_of(name): [] for name, value in self.parameters.items() if value.requires_grad}
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None:
+                parts[part_of(name)].append(parameter.grad)
+        norms = {name: self.rig.exchange.norm(tensors) for name, tensors in parts.items()}
+        return norms, math.sqrt(sum(value * value for value in norms.values()))
+
+    def _stop(self, place: Place, terms: Mapping[str, float], norm: float, thunks: Sequence[Thunk], before: Tensor) -> None:
+        """The same batch again under watch, to name what went wrong first."""
+        first = ""
+        if self.rig.accuse is not None:
+            torch.set_rng_state(before)
+            first = f"; {self.rig.accuse(thunks)}"
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        problem = f"has the loss {shown} and a gradient of norm {norm:.4g}{first}"
+        raise CheckpointError(
+            f"step {place.step}", problem, "Lower the learning rate and begin anew, or correct that operation"
+        )
+
+    def _evaluate(self, place: Place) -> None:
+        if self.rig.evaluate is None:
+            return
+        kept = chance()
+        loss = self.rig.evaluate(place, self.average)
+        restore_chance(kept)
+        if loss is not None:
+            self.pace.hear(loss)
+
+    def _save(self, place: Place) -> None:
+        if self.rig.keeper is not None:
+            place.feeds = {task.name: task.feed.position() for task in self.tasks}
+            place.pace = self.pace.state()
+            self.rig.keeper.save(self._held, place)
+
+    def _resume(self) -> Place:
+        place, passed = self.rig.keeper.load(self._held) if self.rig.keeper is not None else (None, [])
+        if self.rig.warn is not None:
+            for text in passed:
+                self.rig.warn(text)
+        if place is None:
+            return Place()
+        if place.feeds.keys() != {task.name for task in self.tasks}:
+            problem = f"are of tasks {sorted(place.feeds)}, the run has {sorted(task.name for task in self.tasks)}"
+            raise CheckpointError("states", problem, "Delete them to begin anew")
+        for task in self.tasks:
+            task.feed.seek(place.feeds[task.name])
+        if place.pace:
+            self.pace.restore(place.pace)
+        return place
+
+
+def _plus(sum_: Tensor | None, gradient: Tensor | None, scale: float) -> Tensor | None:
+    if gradient is None:
+        return sum_
+    scaled = gradient.mul_(scale)
+    return scaled if sum_ is None else sum_.add_(scaled)
 
 
 def train(
@@ -51,7 +302,7 @@ def train(
     say: Callable[[str], None] | None = None,
     every: int = 20,
 ) -> Place:
-    """Train until the plan is done.
+    """Train on the batches of epochs until the plan is done: the loop in its shortest form.
 
     Args:
         state: file that keeps the run; if it is there, the run goes on from it.
@@ -61,37 +312,22 @@ def train(
     Raises:
         CheckpointError: `state` is of another model, or the loss is no longer a number.
     """
-    parameters = {name: parameter for group in groups for name, parameter in group.parameters.items()}
-    optimizer = adamw(groups)
-    rates = [row["lr"] for row in optimizer.param_groups]
-    place = load_state(state, parameters, optimizer) if state is not None and state.is_file() else Place()
-    shards, began, spent = Shards(workers), time.monotonic(), place.minutes
-    saved, logged = began, _Means()
-    while plan.progress(place.step, place.minutes) < 1:
-        batches = epoch(place.epoch)
-        while place.batch < len(batches) and plan.progress(place.step, place.minutes) < 1:
-            factor = plan.rate(place.step, place.minutes)
-            for row, rate in zip(optimizer.param_groups, rates, strict=True):
-                row["lr"] = rate * factor
-            terms = shards.backward(batches[place.batch], list(parameters.values())).values
-            if not all(map(math.isfinite, terms.values())):
-                raise CheckpointError(f"step {place.step}", f"has the loss {terms}", "Lower the learning rate and begin anew")
-            nn.utils.clip_grad_norm_(parameters.values(), plan.clip)
-            optimizer.step()
-            place.step, place.batch = place.step + 1, place.batch + 1
-            place.minutes = spent + (time.monotonic() - began) / 60
-            logged.add(terms)
-            if say is not None and place.step % every == 0:
-                say(f"step {place.step} epoch {place.epoch} {logged.take()} minutes {place.minutes:.1f}")
-            if state is not None and time.monotonic() - saved > 60 * plan.save_minutes:
-                save_state(state, parameters, optimizer, place)
-                saved = time.monotonic()
-        if place.batch >= len(batches):
-            place.epoch, place.batch = place.epoch + 1, 0
-    shards.close()
-    if state is not None:
-        save_state(state, parameters, optimizer, place)
-    return place
+    feed, logged = Epochs(epoch), _Means()
+
+    def tell(step: Step) -> None:
+        logged.add(step.terms)
+        if say is not None and step.step % every == 0:
+            say(f"step {step.step} epoch {feed.epoch} {logged.take()} minutes {step.minutes:.1f}")
+
+    rig = Rig(
+        workers=workers,
+        clip=plan.clip,
+        keeper=None if state is None else OneState(state),
+        save_minutes=plan.save_minutes,
+        tell=tell,
+    )
+    task: Task[Thunk] = Task("epochs", lambda _, thunk: thunk(), feed)
+    return Loop(None, [task], groups, plan, rig).run()
 
 
 class _Means:

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def chosen(precision: Precision) -> Literal["fp32", "bf16"]:
+    """The format of a run's matrix products; `auto` measures. A run keeps it when it is resumed."""
+    if precision != "auto":
+        return precision
+    return "bf16" if fast_dtype() is torch.bfloat16 else "fp32"
+
+
+def casting(precision: Literal["fp32", "bf16"]) -> AbstractContextManager[Any]:
+    """Autocast around a forward pass: products in bf16, weights and everything delicate in fp32."""
+    return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def fast_dtype(size: int = 768, seconds: float = 0.2) -> torch.dtype:

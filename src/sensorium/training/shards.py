@@ -1,4 +1,4 @@
-"""Gradients of a batch in parts that run side by side, a thread each: a CPU does that better than one part on all threads."""
+"""Gradients of a batch in parts: one after another (accumulation), or side by side, a thread each, which a CPU does better."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from sensorium.objectives.loss import Loss
 
 
-class Terms(NamedTuple):
-    """What to log of one step: each term's mean over the batch."""
+class Sums(NamedTuple):
+    """Of all parts of a batch: what to divide by, and each term with its own count."""
 
-    values: dict[str, float]
+    size: float
+    terms: dict[str, tuple[float, float]]
 
 
 class Shards:
-    """Computes losses in threads and adds up their gradients.
+    """Computes losses and adds up their gradients.
 
     Args:
         workers: threads. With one, everything stays in the caller's thread and is reproducible to the bit; with more, the
@@ -30,26 +31,49 @@ class Shards:
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) if workers > 1 else None
 
-    def backward(self, losses: Sequence[Callable[[], Loss]], parameters: Sequence[nn.Parameter]) -> Terms:
-        """Sets `grad` of the parameters to the gradient of (sum of totals) / (sum of sizes)."""
+    def backward(self, losses: Sequence[Callable[[], Loss]], parameters: Sequence[nn.Parameter]) -> Sums:
+        """Sets `grad` of the parameters to the gradient of the sum of all totals; None where no total depends on one.
 
-        def one(loss: Callable[[], Loss]) -> tuple[Loss, Sequence[Tensor | None]]:
-            value = loss()
-            return value._replace(total=value.total.detach()), torch.autograd.grad(value.total, parameters, allow_unused=True)
-
-        done = list(self._pool.map(one, losses)) if self._pool is not None else [one(loss) for loss in losses]
-        count = sum(loss.size for loss, _ in done)
-        for place, parameter in enumerate(parameters):
-            parts = [gradient for _, gradients in done if (gradient := gradients[place]) is not None]
-            parameter.grad = torch.stack(parts).sum(0).div_(count) if parts else None
-        names = {name for loss, _ in done for name in loss.terms}
-        return Terms({name: _mean([loss.terms[name] for loss, _ in done if name in loss.terms]) for name in sorted(names)})
+        The caller divides by `size`, so that a token counts the same in whichever part of a batch it stands.
+        """
+        for parameter in parameters:
+            parameter.grad = None
+        done = self._beside(losses, parameters) if self._pool is not None else [_behind(loss) for loss in losses]
+        names = sorted({name for loss in done for name in loss.terms})
+        return Sums(sum(loss.size for loss in done), {name: _sum(done, name) for name in names})
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
+    def _beside(self, losses: Sequence[Callable[[], Loss]], parameters: Sequence[nn.Parameter]) -> list[Loss]:
+        """Each loss in a thread of its own, with gradients of its own."""
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
 
-def _mean(terms: Sequence[tuple[float, float]]) -> float:
-    return sum(value for value, _ in terms) / max(sum(count for _, count in terms), 1e-9)
+        def one(loss: Callable[[], Loss]) -> tuple[Loss, Sequence[Tensor | None]]:
+            value = loss()
+            if not value.total.requires_grad:
+                return value, [None] * len(learning)
+            return value._replace(total=value.total.detach()), torch.autograd.grad(value.total, learning, allow_unused=True)
+
+        assert self._pool is not None
+        done = list(self._pool.map(one, losses))
+        for place, parameter in enumerate(learning):
+            parts = [gradient for _, gradients in done if (gradient := gradients[place]) is not None]
+            if parts:
+                parameter.grad = torch.stack(parts).sum(0)
+        return [loss for loss, _ in done]
+
+
+def _behind(loss: Callable[[], Loss]) -> Loss:
+    """One loss, its gradient added to what is there."""
+    value = loss()
+    if value.total.requires_grad:
+        value.total.backward()  # type: ignore[no-untyped-call]
+    return value._replace(total=value.total.detach())
+
+
+def _sum(losses: Sequence[Loss], name: str) -> tuple[float, float]:
+    terms = [loss.terms[name] for loss in losses if name in loss.terms]
+    return sum(value for value, _ in terms), sum(count for _, count in terms)

@@ -1,0 +1,171 @@
+"""Samples to words and boxes for a joint model: which token and which region comes from which part of which message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from typing import Literal, NamedTuple
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sensorium.batch import Modality, Placement
+from sensorium.errors import CheckpointError, RequestError
+from sensorium.fusion.pairs import Regions, Words, cells, pad, pool_boxes
+from sensorium.media import image
+from sensorium.model.joint_config import CLS, MASK, PAD, SEP
+from sensorium.nn.trace import SILENT, Trace
+from sensorium.parts import Image, Role, Sample, Text
+from sensorium.protocols import Encoder
+
+
+class Thing(NamedTuple):
+    """One object of a sample's `meta["objects"]`: its name and its box `(y0, x0, y1, x1)` in 0..1."""
+
+    name: str
+    box: tuple[float, float, float, float]
+
+
+def things_of(sample: Sample) -> tuple[Thing, ...]:
+    """The objects that a sample says its picture shows, `[{"name": ..., "box": [y0, x0, y1, x1]}, ...]`.
+
+    Raises:
+        RequestError: no such list or an empty one, or an entry without a name or with another kind of box.
+    """
+    rows = sample.meta.get("objects")
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+        raise RequestError(
+            f"sample {sample.id}", 'has no objects in meta["objects"]', "Give its objects, or use a model with regions at cells"
+        )
+    return tuple(_thing(sample.id, number, row) for number, row in enumerate(rows))
+
+
+def _thing(name: str, number: int, row: object) -> Thing:
+    remedy = 'Write {"name": ..., "box": [y0, x0, y1, x1]} with 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1'
+    where = f"sample {name}, object {number}"
+    if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
+        raise RequestError(where, "has no name", remedy)
+    box = row.get("box")
+    if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
+        raise RequestError(where, f"has the box {box!r}", remedy)
+    y0, x0, y1, x1 = (float(side) for side in box)
+    if not (0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1):
+        raise RequestError(where, f"has the box {list(box)}", remedy)
+    return Thing(row["name"], (y0, x0, y1, x1))
+
+
+def picture_of(sample: Sample) -> tuple[int, int, Image]:
+    """The one picture of a sample, with its message and part.
+
+    Raises:
+        RequestError: none, or several.
+    """
+    found = [
+        (number, place, part)
+        for number, message in enumerate(sample.messages)
+        for place, part in enumerate(message.parts)
+        if isinstance(part, Image)
+    ]
+    if len(found) != 1:
+        raise RequestError(f"sample {sample.id}", f"has {len(found)} pictures", "A joint model reads one picture with a text")
+    return found[0]
+
+
+def see(samples: Sequence[Sample], encoder: Encoder, at: Literal["cells", "boxes"], trace: Trace = SILENT) -> Regions:
+    """The samples' pictures through an encoder: every cell of its grid, or the boxes of their objects.
+
+    Raises:
+        RequestError: not one picture a sample, or (at boxes) no objects. MediaError: a picture that cannot be decoded.
+    """
+    found = [picture_of(sample) for sample in samples]
+    pieces = [encoder.prepare(image.decode(part.source)) for _, _, part in found]
+    features = encoder([piece.tensor for row in pieces for piece in row if piece.tensor is not None], trace)
+    seen = iter(zip(features.x_BTD, features.valid_BT, strict=True))
+    x, boxes, spots = list[Tensor](), list[Tensor](), list[tuple[Placement, ...]]()
+    for sample, (number, place, _), row in zip(samples, found, pieces, strict=True):
+        x_TD = torch.cat([x_TD[valid_T] for x_TD, valid_T in (next(seen) for _ in row)])
+        cells_TX = torch.cat([cells(piece.grid, piece.extent) for piece in row])
+        spans = [(piece.grid, piece.extent) for piece in row]
+        if at == "boxes":
+            spans = [((1, 1), thing.box) for thing in things_of(sample)]
+            boxes.append(torch.tensor([extent for _, extent in spans]))
+            x.append(pool_boxes(x_TD, cells_TX, boxes[-1]))
+        else:
+            boxes.append(cells_TX)
+            x.append(x_TD)
+        starts = accumulate((prod(grid) for grid, _ in spans), initial=0)
+        spots.append(
+            tuple(Placement(0, number, place, Modality.IMAGE, start, *span) for start, span in zip(starts, spans, strict=False))
+        )
+    padded = pad(x)
+    return Regions(padded.x_BTD, padded.valid_BT, pad(boxes).x_BTD, tuple(spots))
+
+
+class WordReader:
+    """Texts to ids: `[CLS] words [SEP]`, and with tags their names and another `[SEP]`.
+
+    Args:
+        positions: at most; a longer text is refused, never cut.
+        tags: whether the names of a sample's objects follow its words.
+
+    Raises:
+        CheckpointError: the tokenizer lacks a special token.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, positions: int, tags: bool) -> None:
+        self.tokenizer, self.positions, self.tags = tokenizer, positions, tags
+        self.pad, self.first, self.last, self.mask = (self._special(token) for token in (PAD, CLS, SEP, MASK))
+
+    def __call__(self, samples: Sequence[Sample], roles: Sequence[Role]) -> Words:
+        """The Text parts of the messages of the given roles, in order, one row a sample.
+
+        Raises:
+            RequestError: a text over `positions`, or (with tags) objects that cannot be read.
+        """
+        rows = [self._row(sample, roles) for sample in samples]
+        length = max(len(ids) for ids, _, _ in rows)
+        ids_BL = torch.full((len(rows), length), self.pad)
+        valid_BL, tags_BL = torch.zeros(len(rows), length, dtype=torch.bool), torch.zeros(len(rows), length, dtype=torch.bool)
+        for index, (ids, tags, _) in enumerate(rows):
+            ids_BL[index, : len(ids)] = torch.tensor(ids)
+            valid_BL[index, : len(ids)] = True
+            tags_BL[index, tags : len(ids)] = True
+        return Words(ids_BL, valid_BL, tags_BL, tuple(spots for _, _, spots in rows))
+
+    def content(self, words: Words) -> Tensor:
+        """Which positions hold words or tags, rather than special tokens or padding, `(B, L)` bool."""
+        return words.valid_BL & (words.ids_BL != self.first) & (words.ids_BL != self.last)
+
+    def _row(self, sample: Sample, roles: Sequence[Role]) -> tuple[list[int], int, tuple[Placement, ...]]:
+        """Ids, where the tags begin, and where each token comes from."""
+        ids, spots = [self.first], list[Placement]()
+        for number, message in enumerate(sample.messages):
+            for place, part in enumerate(message.parts):
+                if isinstance(part, Text) and message.role in roles:
+                    encoding = self.tokenizer.encode(part.text, add_special_tokens=False)
+                    span, cuts = (0.0, float(len(part.text))), (*(start for start, _ in encoding.offsets), len(part.text))
+                    if encoding.ids:
+                        grid = (len(encoding.ids),)
+                        spots.append(Placement(0, number, place, Modality.TEXT, len(ids), grid, span, cuts=cuts))
+                    ids += encoding.ids
+        ids.append(self.last)
+        tags = len(ids)
+        if self.tags:
+            number, place, _ = picture_of(sample)
+            for thing in things_of(sample):
+                name = self.tokenizer.encode(thing.name, add_special_tokens=False).ids
+                spots.append(Placement(0, number, place, Modality.TEXT, len(ids), (len(name),), thing.box))
+                ids += name
+            ids.append(self.last)
+        if len(ids) > self.positions:
+            problem = f"takes {len(ids)} positions, the model holds {self.positions}"
+            raise RequestError(f"text of sample {sample.id}", problem, "Give a shorter text, or a model with more positions")
+        return ids, tags, tuple(spots)
+
+    def _special(self, token: str) -> int:
+        found = self.tokenizer.token_to_id(token)
+        if found is None:
+            raise CheckpointError("tokenizer.json", f"has no token {token!r}", "Use the tokenizer that belongs to the weights")
+        return int(found)

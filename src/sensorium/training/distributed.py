@@ -1,0 +1,246 @@
+"""One run in several processes (`torchrun`, gloo): rows shared out, gradients summed, states kept by all, errors told to all.
+
+The denominator is the whole batch's, not each process's own, so that losses and gradients are those of one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from sensorium.errors import RequestError, SensoriumError
+from sensorium.objectives.loss import Loss
+from sensorium.training.optimizer import Group
+
+Item = TypeVar("Item")
+_BUCKET = 8 * 2**20
+"""Gradient numbers sent at once, 32 MiB in fp32."""
+_FAULT = "sensorium/fault"
+
+
+class World(NamedTuple):
+    """This process among those of the run. `store` is where they leave messages; None where there is only one."""
+
+    rank: int = 0
+    size: int = 1
+    store: Any = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes the log."""
+        return self.rank == 0
+
+
+class ProcessError(SensoriumError):
+    """Another process of the run has failed; the message is its own."""
+
+    exit_code = 8
+
+
+def join(minutes: float = 30.0) -> World:
+    """Meet the other processes that `torchrun` started; `World()` without torchrun.
+
+    Args:
+        minutes: how long a process waits for the slowest one before it gives up.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return World()
+    store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(minutes=minutes)))  # type: ignore[no-untyped-call]
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=minutes))
+    return World(rank, size, store)
+
+
+def leave(world: World) -> None:
+    """Say goodbye; call it last."""
+    if world.size > 1 and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share(rows: Sequence[Item], world: World) -> Sequence[Item]:
+    """This process's own of a batch's rows: every `size`-th."""
+    return rows[world.rank :: world.size]
+
+
+class Together:
+    """What the processes of a run tell one another, as the loop's exchange: data parallel, each with the whole model.
+
+    As a context it tells the others of an error in its body, so that none waits for a process that has stopped.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """All go on from the first process's parameters, to the bit."""
+        with torch.no_grad():
+            for parameter in parameters:
+                dist.broadcast(parameter.detach(), 0)
+
+    def parts(self, number: int) -> None:
+        """How many parts this process's batch has; with whole models they need not be equal."""
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each value summed over the processes; one that a process lacks is zero there."""
+        found = self._gather(dict(values))
+        names = sorted({name for row in found for name in row})
+        return {name: sum(row.get(name, 0.0) for row in found) for name in names}
+
+    def agree(self, value: float) -> float:
+        """The first process's value, for what depends on its clock."""
+        shared = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(shared, 0)
+        return float(shared)
+
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Each `grad` becomes its sum over the processes; None counts as zero where another process has one."""
+        given = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
+        dist.all_reduce(given)
+        due = [parameter for parameter, some in zip(parameters, given.tolist(), strict=True) if some]
+        for parameter in due:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets([parameter.grad for parameter in due if parameter.grad is not None]):
+            flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+            dist.all_reduce(flat)
+            for gradient, summed in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
+                gradient.copy_(summed.view_as(gradient))
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of gradients that are summed already."""
+        return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+    def told(self, value: Item) -> list[Item]:
+        """What each process says, in their order."""
+        return [value] if self.world.size == 1 else self._gather(value)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.told(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave word of what went wrong here; or raise what went wrong elsewhere.
+
+        Raises:
+            ProcessError: another process failed, which closed the connection to this one.
+        """
+        if error is None or self.world.store is None:
+            return
+        broken = isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
+        if broken and self.world.store.check([_FAULT]):
+            thing, problem, remedy = json.loads(self.world.store.get(_FAULT))
+            raise ProcessError(thing, problem, remedy) from error
+        if not self.world.store.check([_FAULT]):
+            self.world.store.set(_FAULT, json.dumps(_told(error, self.world.rank)))
+        leave(self.world)
+
+    def _gather(self, value: Any) -> list[Any]:
+        found: list[Any] = [None] * self.world.size
+        dist.all_gather_object(found, value)
+        return found
+
+
+class Sharded(Together):
+    """The exchange of a run whose parameters are spread by `spread`: gradients are summed in the backward pass already."""
+
+    def begin(self, parameters: Sequence[nn.Parameter]) -> None:
+        """They are alike: each process holds its part of what the first one had."""
+
+    def parts(self, number: int) -> None:
+        """Checks that all processes have as many parts, since each part gathers the parameters and sums gradients.
+
+        Raises:
+            RequestError: they have not, or a process has none.
+        """
+        found = self._gather(number)
+        if len(set(found)) > 1 or not all(found):
+            problem = f"is of {found} parts in the {len(found)} processes; all need as many, and one at least"
+            raise RequestError("a batch of a sharded run", problem, "Use larger batches, or do not shard")
+
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """They are summed already."""
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """Of the parts of all processes."""
+        if not gradients:
+            return 0.0
+        total = torch.nn.utils.get_total_norm(gradients)
+        return float(total.full_tensor() if isinstance(total, DTensor) else total)
+
+
+class Learner(nn.Module):
+    """A model with its objectives called as one module, around which parameters are gathered and gradients are summed."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, objective: Any, batch: Any) -> Loss:
+        """The objective's loss on the batch."""
+        loss: Loss = objective(self.model, batch)
+        return loss
+
+
+def spread(model: nn.Module, groups: Sequence[Group], world: World) -> tuple[Learner, list[Group]]:
+    """Spread parameters, gradients and the optimiser's state over the processes (FSDP2, Zhao et al. 2023, arXiv:2304.11277).
+
+    All parameters are one unit: gathered whole for a forward and backward pass, and summed and parted again after it, whether
+    the pass touched them or not. So a process whose rows hold no pictures never leaves the others waiting for its image
+    encoder.
+
+    Args:
+        groups: of the model before; what comes back has the spread parameters in their place.
+
+    Raises:
+        RequestError: a group that thaws later, which spread parameters cannot.
+    """
+    if late := [name for group in groups if group.thaw for name in group.parameters]:
+        raise RequestError(f"part of {late[0]}", "thaws during the run, which shards cannot", "Thaw it at once, or do not shard")
+    learner = Learner(model)
+    mesh = dist.init_device_mesh("cpu", (world.size,))
+    sharded = fully_shard(learner, mesh=mesh, reshard_after_forward=False)
+    sharded.set_gradient_divide_factor(1.0)
+    sharded.set_force_sum_reduction_for_comms(True)
+    sharded.set_reduce_scatter_unused_params(True)
+    now = dict(model.named_parameters())
+    return learner, [group._replace(parameters={name: now[name] for name in group.parameters}) for group in groups]
+
+
+def gathered(model: nn.Module) -> dict[str, Tensor]:
+    """The whole state dict of a spread model, in every process."""
+    return {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor for name, tensor in model.state_dict().items()
+    }
+
+
+def _told(error: BaseException, rank: int) -> list[str]:
+    thing = f"process {rank}"
+    if isinstance(error, SensoriumError):
+        return [f"{thing}, {error.thing}", error.problem, error.remedy]
+    return [thing, f"stopped with {type(error).__name__}: {error}", "See its own output"]
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours, up to so many numbers at once."""
+    bucket: list[Tensor] = []
+    held = 0
+    for tensor in tensors:
+        if bucket and held + tensor.numel() > _BUCKET:
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(tensor)
+        held += tensor.numel()
+    if bucket:
+        yield bucket

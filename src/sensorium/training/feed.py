@@ -1,0 +1,213 @@
+"""What each step learns from: a feed gives the parts of the next batch and knows its place, so that a run resumes exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from sensorium.data.fault import Fault, Tally
+from sensorium.data.row import Row
+from sensorium.errors import DataError, SensoriumError
+from sensorium.objectives.loss import Loss
+
+Thunk = Callable[[], Loss]
+Epoch = Callable[[int], Sequence[Sequence[Thunk]]]
+"""The batches of epoch n, each as the losses of its shards. A pure function of n, or else resuming is not exact."""
+
+B = TypeVar("B")
+Given = TypeVar("Given", covariant=True)
+R = TypeVar("R")
+
+
+class Feed(Protocol[Given]):
+    """Batches in an order of its own."""
+
+    def draw(self) -> Sequence[Given]:
+        """The next step's batch in parts that go through the model one by one (or side by side, a thread each)."""
+        ...
+
+    def position(self) -> dict[str, Any]:
+        """Where the next draw begins: plain JSON."""
+        ...
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Go there."""
+        ...
+
+
+class UnlearnableError(DataError):
+    """A row without a supervised token: it would be read and nothing learned from it, so it is never dropped in silence."""
+
+
+class Stream(Protocol):
+    """Rows in a seeded order: what `data.mixture.Mixture` is."""
+
+    def __iter__(self) -> Iterator[Row | Fault]: ...
+
+    def position(self) -> Any:
+        """Where the next row is."""
+        ...
+
+    def seek(self, position: Any) -> None:
+        """Go there."""
+        ...
+
+
+class Epochs:
+    """Whole epochs as a function of their number.
+
+    Raises:
+        DataError: an epoch without a batch.
+    """
+
+    def __init__(self, epoch: Epoch) -> None:
+        self._make, self.epoch, self.batch = epoch, 0, 0
+        self._batches: Sequence[Sequence[Thunk]] | None = None
+
+    def draw(self) -> Sequence[Thunk]:
+        """The next batch; after the last one comes the next epoch."""
+        while self._batches is None or self.batch >= len(self._batches):
+            if self._batches is not None:
+                self.epoch, self.batch = self.epoch + 1, 0
+            self._batches = self._make(self.epoch)
+            if not self._batches:
+                raise DataError(f"epoch {self.epoch}", "has no batch", "Give more rows than one batch takes")
+        self.batch += 1
+        return self._batches[self.batch - 1]
+
+    def position(self) -> dict[str, Any]:
+        """Epoch and batch."""
+        return {"epoch": self.epoch, "batch": self.batch}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Go there."""
+        self.epoch, self.batch, self._batches = position["epoch"], position["batch"], None
+        if self.batch:
+            self._batches = self._make(self.epoch)
+
+
+class Cycle(Generic[B]):
+    """Given batches in turn, without end: for overfitting on purpose, and for tests."""
+
+    def __init__(self, batches: Sequence[Sequence[B]]) -> None:
+        self.batches, self.turn = batches, 0
+
+    def draw(self) -> Sequence[B]:
+        """The next one."""
+        self.turn += 1
+        return self.batches[(self.turn - 1) % len(self.batches)]
+
+    def position(self) -> dict[str, Any]:
+        """Batches drawn."""
+        return {"turn": self.turn}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Go there."""
+        self.turn = position["turn"]
+
+
+class Watched(Generic[B]):
+    """Another feed, whose last batch is kept to be counted."""
+
+    def __init__(self, feed: Feed[B]) -> None:
+        self.feed = feed
+        self.last: Sequence[B] = ()
+
+    @property
+    def dropped(self) -> Tally | None:
+        """Rows left out, of a feed that leaves rows out."""
+        return self.feed.dropped if isinstance(self.feed, Rows) else None
+
+    def draw(self) -> Sequence[B]:
+        """The feed's next one."""
+        self.last = self.feed.draw()
+        return self.last
+
+    def position(self) -> dict[str, Any]:
+        """The feed's."""
+        return self.feed.position()
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """The feed's."""
+        self.feed.seek(position)
+
+
+class Rows(Generic[R, B]):
+    """Batches made of the rows of a stream.
+
+    Args:
+        lay: one row to what the model takes in; a row that it refuses is dropped, unless `strict`. `UnlearnableError` stops.
+        join: laid-out rows to the parts of a batch.
+        size: rows a batch. A row that cannot be used is dropped and counted, and the batch is smaller by it.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        lay: Callable[[Row], R],
+        join: Callable[[Sequence[R]], Sequence[B]],
+        size: int,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.stream, self.lay, self.join, self.size = stream, lay, join, size
+        self.strict, self.dropped = strict, Tally()
+        self._rows: Iterator[Row | Fault] | None = None
+
+    def draw(self) -> Sequence[B]:
+        """The parts of the next batch.
+
+        Raises:
+            DataError: the stream ends, or none of the rows of ten batches can be used; with `strict` also the first bad row.
+        """
+        for _ in range(10):
+            laid = [done for row in self._take() if (done := self._lay(row)) is not None]
+            if laid:
+                return self.join(laid)
+        shown = self.dropped.first[-1]
+        raise DataError(f"{shown.file}, row {shown.row}", f"and all rows before it were dropped: {shown.reason}", shown.fix)
+
+    def position(self) -> dict[str, Any]:
+        """The stream's, and what was dropped so far."""
+        return {"stream": self.stream.position(), "dropped": dict(self.dropped.kinds)}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Go there."""
+        self.stream.seek(position["stream"])
+        self.dropped = Tally()
+        self.dropped.kinds.update(position["dropped"])
+        self._rows = None
+
+    def _take(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = iter(self.stream)
+        rows: list[Row] = []
+        while len(rows) < self.size:
+            row = next(self._rows, None)
+            if row is None:
+                raise DataError("the data", "ended before the run did", "Let the mixture repeat, or train fewer steps")
+            if isinstance(row, Fault):
+                self.drop(row)
+            else:
+                rows.append(row)
+        return rows
+
+    def _lay(self, row: Row) -> R | None:
+        try:
+            return self.lay(row)
+        except UnlearnableError:
+            raise
+        except SensoriumError as error:
+            kind = {"MediaError": "unreadable-media", "LimitError": "over-a-limit"}.get(type(error).__name__, "refused")
+            self.drop(Fault(row.file, row.row, "messages", kind, f"{error.thing}: {error.problem}", error.remedy))
+            return None
+
+    def drop(self, fault: Fault) -> None:
+        """Count a row that is left out; what a mixture tells of its broken rows.
+
+        Raises:
+            DataError: with `strict`.
+        """
+        if self.strict:
+            raise DataError(f"{fault.file}, row {fault.row}, {fault.field}", fault.reason, fault.fix)
+        self.dropped(fault)

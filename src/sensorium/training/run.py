@@ -1,0 +1,359 @@
+"""A run: what a recipe is handed. It trains, watches, writes everything down, and exports."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from sensorium.data.fault import Tally
+from sensorium.errors import DependencyError, RequestError
+from sensorium.model.multimodal import MultimodalLM
+from sensorium.parts import Sample
+from sensorium.training import gate
+from sensorium.training.average import Average
+from sensorium.training.config import Settings
+from sensorium.training.distributed import Together, World
+from sensorium.training.energy import start_meter
+from sensorium.training.feed import Watched
+from sensorium.training.loop import Alone, Keeper, Loop, Rig, Step
+from sensorium.training.optimizer import Group, Part, arrange, part_of
+from sensorium.training.precision import Precision, casting, chosen
+from sensorium.training.recompute import recomputing
+from sensorium.training.runlog import RunFolder, circumstances
+from sensorium.training.schedule import Cosine, Schedule, Timetable
+from sensorium.training.sentinel import accuse
+from sensorium.training.sharded import SharedStates
+from sensorium.training.state import Place, States
+from sensorium.training.task import Task
+from sensorium.training.truth import Judge, Truth, account
+
+OBJECTIVE = "objective"
+"""The part of what objectives learn themselves."""
+Listener = Callable[[Mapping[str, Any]], None]
+"""Told every line of the log as it is written."""
+
+
+class Training(Settings):
+    """How a run goes, whatever it learns.
+
+    Args:
+        steps: at most. minutes: at most. schedule: of the learning rates.
+        clip: of the gradient's norm. workers: threads for the parts of a batch (see `data.parts`).
+        precision: `auto` measures which format is faster here. average: decay of the parameters' average, which is then what
+            is evaluated and exported; 0 is none. recompute: make activations again in the backward pass.
+        evaluate_every, save_every: steps (0: only at the end, and by the clock). save_minutes: by the clock. keep: states.
+        patience: evaluations without progress that end the run; 0 is never. live: a view beside the log.
+    """
+
+    steps: int = Field(default=1000, gt=0)
+    minutes: float = Field(default=math.inf, gt=0)
+    schedule: Schedule = Cosine()
+    clip: float = Field(default=1.0, gt=0)
+    workers: int = Field(default=1, gt=0)
+    precision: Precision = "auto"
+    average: float = Field(default=0.0, ge=0, lt=1)
+    recompute: bool = False
+    evaluate_every: int = Field(default=100, ge=0)
+    save_every: int = Field(default=0, ge=0)
+    save_minutes: float = Field(default=3.0, gt=0)
+    keep: int = Field(default=2, gt=0)
+    patience: int = Field(default=0, ge=0)
+    live: Literal["none", "tensorboard"] = "none"
+    truth: Truth = Truth()
+
+
+class Recipe(Settings):
+    """What the `Config` of every recipe holds beside its own: the seed of everything random, and how the run goes."""
+
+    seed: int = 0
+    training: Training = Training()
+
+
+class Outcome(NamedTuple):
+    """What came of it: steps done, the first step's loss terms, and all that the last evaluation found."""
+
+    steps: int
+    first: dict[str, float]
+    last: dict[str, Any]
+
+
+class Run:
+    """One run in one folder.
+
+    Args:
+        config: of the recipe; its `seed` is set for torch, random and numpy at once.
+        command: how the run was started. resume: go on with the run that the folder holds.
+        listen: told every line of the log.
+        world: this process among those of the run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Recipe,
+        *,
+        command: Sequence[str] = (),
+        resume: bool = False,
+        listen: Listener | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.world = world or World()
+        self.files = RunFolder(folder, config.to_json(), resume=resume, writes=self.world.first)
+        self.config, self._listen = config, listen
+        self.seed = config.seed
+        torch.manual_seed(self.seed)
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+        self.outcomes: dict[str, Outcome] = {}
+        before = self.files.facts.get("commands", [])
+        facts = circumstances(command, self.seed)
+        self.files.note(**facts, commands=[*before, facts["command"]])
+        self._meter = start_meter()
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is."""
+        return self.files.path
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """This process's number and how many there are, for `corpus`."""
+        return self.world.rank, self.world.size
+
+    def log(self, event: str, **values: Any) -> None:
+        """One line for `log.jsonl` and whoever listens."""
+        row = {"event": event, **values}
+        self.files.log(row)
+        if self._listen is not None and self.world.first:
+            self._listen(row)
+
+    def train(
+        self,
+        model: nn.Module,
+        tasks: Sequence[Task[Any]],
+        parts: Mapping[str, Part | None],
+        training: Training,
+        *,
+        data: str = "",
+        name: str = "main",
+    ) -> Outcome:
+        """Train until the plan is done; the model then holds the result (the averages, if there are any).
+
+        Args:
+            model: handed to the objectives. parts: which parts of it learn, and how; see `optimizer.arrange`. Objectives that
+                are modules learn as part `objective`, at the highest of these rates if `parts` has no such key.
+            data: fingerprint of the data. name: of this training, where a recipe has several.
+
+        Raises:
+            CheckpointError: the run came to grief: NaN, collapse, a part without a gradient; or its state is of another model.
+        """
+        watched = {task.name: Watched(task.feed) for task in tasks}
+        tasks = [replace(task, feed=watched[task.name]) for task in tasks]
+        groups = [*arrange(model, {key: part for key, part in parts.items() if key != OBJECTIVE}), *_own(tasks, parts)]
+        precision = self.files.facts.get("precision") or chosen(training.precision)
+        facts = {"precision": precision, "data": {**self.files.facts.get("data", {}), name: data}}
+        self.files.note(**facts, learning=_counts(groups))
+        cast = partial(casting, precision)
+        timetable = Timetable(training.schedule, training.steps, training.patience, training.minutes)
+        judge, trail = Judge(model, tasks, training.truth, cast), _Trail(self, watched, name)
+        live = _live(training.live, self.folder / "live") if self.world.first else None
+
+        def tell(step: Step) -> None:
+            judge.felt(step.norms)
+            trail.step(step)
+            if live is not None:
+                live(step.step, {**step.terms, "rate": step.rate, "norm": step.norm})
+
+        def evaluate(place: Place, average: Average) -> float | None:
+            learning = {part_of(path) for group in groups if group.thaw < place.step for path in group.parameters}
+            with average.shown():
+                verdict = judge(place.step, learning)
+            trail.evaluation(place.step, verdict.values)
+            if live is not None:
+                live(place.step, {f"held/{key}": value for key, value in verdict.values.items()})
+            return verdict.loss
+
+        modules = [model, *(task.objective for task in tasks if isinstance(task.objective, nn.Module))]
+        together = Together(self.world) if self.world.size > 1 else None
+        states = self.folder / "states" / name
+        keeper: Keeper = States(states, training.keep) if together is None else SharedStates(states, together, training.keep)
+        rig = Rig(
+            workers=training.workers,
+            clip=training.clip,
+            average=training.average,
+            casting=cast,
+            buffers=_buffers(model),
+            exchange=Alone() if together is None else together,
+            keeper=keeper,
+            save_minutes=training.save_minutes,
+            save_every=training.save_every,
+            tell=tell,
+            warn=lambda text: self.log("warning", text=text),
+            evaluate=evaluate,
+            evaluate_every=training.evaluate_every,
+            accuse=partial(accuse, modules),
+        )
+        loop = Loop(model, tasks, groups, timetable, rig)
+        again = recomputing(model) if training.recompute else nullcontext()
+        with again, together or nullcontext():
+            place = loop.run()
+        loop.average.show()
+        outcome = Outcome(place.step, trail.first(), trail.last())
+        self.outcomes[name] = outcome
+        self.log("end", training=name, step=place.step, minutes=place.minutes, early=timetable.stopped)
+        return outcome
+
+    def export(self, model: MultimodalLM, base: str, samples: Sequence[Sample] = ()) -> Path:
+        """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured.
+
+        Args:
+            base: what the run began from. samples: a few conversations to compare the written model by.
+
+        Raises:
+            CheckpointError: what is read back differs from what was trained.
+        """
+        destination = self.folder / "model"
+        if not self.world.first:
+            return destination
+        facts: dict[str, Any] = {"recipe": self.files.facts.get("recipe", ""), "begun from": base, "seed": self.seed}
+        for name, outcome in self.outcomes.items():
+            front = "" if name == "main" else f"{name}: "
+            facts[f"{front}steps"] = outcome.steps
+            facts |= {f"{front}first {key}": f"{value:.4f}" for key, value in outcome.first.items()}
+            facts |= {f"{front}held {key}": f"{value:.4f}" for key, value in outcome.last.items() if isinstance(value, float)}
+        facts["data (SHA-256)"] = self.files.facts.get("data", {})
+        facts["parameters trained"] = self.files.facts.get("learning", {})
+        before = model.blueprint.card if model.blueprint is not None else ""
+        gate.export(model, destination, gate.card_of(base, self.folder.resolve().name, facts, before), samples)
+        self.log("export", folder=str(destination))
+        return destination
+
+    def close(self) -> None:
+        """Say what energy it took; and that every setting was read.
+
+        Raises:
+            RequestError: a setting that nothing has read, and which therefore had no effect.
+        """
+        spent = self.files.facts.get("energy", [])
+        self.files.note(energy=[*spent, self._meter()])
+        if unread := self.config.unread():
+            problem = f"was read by nothing: it had no effect{_others(unread)}"
+            raise RequestError(f"setting {unread[0]}", problem, "Take it out, or use it; what was trained is kept")
+
+
+class _Trail:
+    """Writes steps and evaluations, and remembers the first and the last."""
+
+    def __init__(self, run: Run, feeds: Mapping[str, Watched[Any]], name: str) -> None:
+        self.run, self.feeds, self.name = run, feeds, name
+
+    def step(self, step: Step) -> None:
+        seen = {name: found for name, feed in self.feeds.items() if (found := _counted(feed.last))}
+        rate, minutes = step.rate, round(step.minutes, 4)
+        row = {"terms": step.terms, "rate": rate, "norm": step.norm, "norms": step.norms, "seen": seen, "minutes": minutes}
+        self.run.log("step", training=self.name, step=step.step, **row)
+
+    def evaluation(self, step: int, values: Mapping[str, Any]) -> None:
+        dropped = {name: told for name, feed in self.feeds.items() if (told := _dropped(feed.dropped))}
+        self.run.log("evaluation", training=self.name, step=step, values=values, dropped=dropped)
+
+    def first(self) -> dict[str, float]:
+        return next((row["terms"] for row in self._rows("step")), {})
+
+    def last(self) -> dict[str, Any]:
+        return next((row["values"] for row in reversed(self._rows("evaluation"))), {})
+
+    def _rows(self, event: str) -> list[dict[str, Any]]:
+        return [row for row in self.run.files.rows() if row["event"] == event and row["training"] == self.name]
+
+
+def _counted(batches: Sequence[Any]) -> dict[str, Any]:
+    """Positions, learned ones and their share, and what media took, of the parts of a batch."""
+    counts = [found for batch in batches if (found := account(batch)) is not None]
+    if not counts:
+        return {}
+    tokens, supervised = sum(one.tokens for one in counts), sum(one.supervised for one in counts)
+    media: dict[str, int] = {}
+    for one in counts:
+        for kind, count in one.media.items():
+            media[kind] = media.get(kind, 0) + count
+    share = round(supervised / max(tokens, 1), 4)
+    rows = sum(one.rows for one in counts)
+    return {"rows": rows, "tokens": tokens, "supervised": supervised, "share": share, "media": media}
+
+
+def _dropped(tally: Tally | None) -> dict[str, Any]:
+    """Rows left out so far, by kind, and the first of them."""
+    if tally is None or not tally.kinds:
+        return {}
+    shown = [f"{fault.file}, row {fault.row}: {fault.reason}" for fault in tally.first[:3]]
+    return {"kinds": dict(tally.kinds), "such as": shown}
+
+
+def _own(tasks: Sequence[Task[Any]], parts: Mapping[str, Part | None]) -> list[Group]:
+    """What objectives learn themselves, such as a temperature: undecayed and fast, unless part `objective` says otherwise."""
+    found: dict[str, nn.Parameter] = {}
+    for task in tasks:
+        if isinstance(task.objective, nn.Module):
+            task.objective.train()
+            found |= {f"{OBJECTIVE}.{task.name}.{name}": value for name, value in task.objective.named_parameters()}
+    fastest = max((part.rate for part in parts.values() if part), default=0.0)
+    part = parts.get(OBJECTIVE, Part(rate=fastest, decay=0.0)) if found else None
+    return [] if part is None else [Group(found, part.rate, part.decay, part.thaw)]
+
+
+def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes beside the parameters: buffers of modules that are not frozen, such as running means."""
+    found: dict[str, torch.Tensor] = {}
+    for path, module in model.named_modules():
+        if module.training and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            found |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
+    return found
+
+
+def _counts(groups: Sequence[Group]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for group in groups:
+        for name, parameter in group.parameters.items():
+            found[part_of(name)] = found.get(part_of(name), 0) + parameter.numel()
+    return found
+
+
+def _live(kind: str, folder: Path) -> Callable[[int, Mapping[str, Any]], None] | None:
+    """A TensorBoard log, if asked for.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    if kind == "none":
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise DependencyError(
+            "tensorboard", "is not installed", "Install sensorium[train], or set training.live=none"
+        ) from error
+    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def write(step: int, row: Mapping[str, Any]) -> None:
+        for key, value in row.items():
+            if isinstance(value, int | float) and key not in ("step", "minutes"):
+                writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return write
+
+
+def _others(names: Sequence[str]) -> str:
+    return f" ({len(names) - 1} more: {', '.join(names[1:4])})" if len(names) > 1 else ""

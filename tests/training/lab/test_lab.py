@@ -1,0 +1,139 @@
+"""The lab: a fair exam, families that learn, runs that resume, a curve that foretells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.errors import CheckpointError, LimitError, RequestError
+from sensorium.model import presets
+from sensorium.training.lab import bench, exam, report
+from sensorium.training.lab.bench import Comparison
+from sensorium.training.lab.curve import Curve, fit
+from sensorium.training.lab.exam import Exam, Question
+from sensorium.training.lab.eyes import look, recall
+from sensorium.training.lab.family import FAMILIES
+from sensorium.training.lab.trial import Lesson, Material, Recipe, Trial, run
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    """Pictures that are one of three features at every place; "which" wants its name, "same" always wants yes."""
+    chance = np.random.default_rng(0)
+    which = chance.integers(0, 3, 400)
+    questions = [Question(index, "which colour?", COLOURS[colour]) for index, colour in enumerate(which)]
+    questions += [Question(index, "is it here?", "yes") for index in range(400)]
+    train = tuple(item for item in questions if item.picture < 300)
+    test = tuple(item for item in questions if item.picture >= 300)
+    seen_PTD = torch.eye(3)[torch.from_numpy(which)].repeat_interleave(4, 1)[:, None].expand(-1, 4, -1).half()
+    return Material(Exam("toy", np.zeros((400, 2, 2, 3), np.uint8), train, test), seen_PTD)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_learns_to_look_and_to_read(family: str, material: Material) -> None:
+    trial = run(material, family, Recipe(batch=8, rate=5e-3, warmup=4), 600, 0, dim=32)
+    right = {name: np.mean(getattr(trial, name)) for name in ("hits", "no_picture", "other_picture", "other_question")}
+    assert right["hits"] > 0.95
+    assert right["no_picture"] < 0.8
+    assert right["other_picture"] < 0.8
+    assert right["other_question"] < 0.65
+    assert trial.flops > 2 * 3 * 0.3 * trial.parameters
+
+
+def test_floors_know_only_the_questions(material: Material) -> None:
+    asked = material.exam
+    assert asked.majority == pytest.approx(0.5)
+    assert 0.6 < asked.by_question < 0.72
+    assert asked.answers == ("blue", "green", "red", "yes")
+
+
+def test_more_questions_than_there_are_is_refused(material: Material) -> None:
+    with pytest.raises(LimitError, match="has 600 training questions, 601 are wanted"):
+        material.exam.part(601, 0)
+
+
+def test_the_drawn_exam_repeats_itself_and_keeps_pictures_apart() -> None:
+    first, second = exam.synthetic(300, tests=100), exam.synthetic(300, tests=100)
+    assert first.train == second.train
+    assert (first.pictures_PHWC == second.pictures_PHWC).all()
+    assert not {item.picture for item in first.train} & {item.picture for item in first.test}
+    assert len(first.train) >= 300
+    assert len(first.test) == 100
+    assert 0 < first.majority <= first.by_question < 0.9
+
+
+def test_the_curve_is_found_again() -> None:
+    truth = Curve(0.4, 30.0, 0.6)
+    rows = [500, 1000, 2000, 4000]
+    found = fit(rows, [truth(size) for size in rows])
+    assert found == pytest.approx(truth, rel=0.02)
+    assert found(8000) == pytest.approx(truth(8000), rel=1e-3)
+
+
+def test_a_curve_never_goes_below_nothing_nor_up() -> None:
+    falling = fit([100, 200, 400], [1.0, 0.4, 0.1])
+    assert falling.floor == 0.0
+    rising = fit([100, 200, 400], [1.0, 1.1, 1.2])
+    assert rising.scale == 0.0
+    with pytest.raises(RequestError, match="has 2 sizes and needs 3"):
+        fit([100, 200], [1.0, 0.5])
+
+
+def test_a_comparison_that_means_nothing_is_refused() -> None:
+    with pytest.raises(RequestError, match="no family 'transformer'"):
+        Comparison("synthetic", ("transformer",))
+    with pytest.raises(RequestError, match="no exam 'gqa'"):
+        Comparison("gqa")
+    with pytest.raises(RequestError, match="64 questions in the smallest size"):
+        Comparison("synthetic", rows=256)
+
+
+def test_trials_resume_and_the_report_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, material: Material) -> None:
+    comparison = Comparison("synthetic", ("projector", "single-stream"), rows=256, halvings=2, seeds=2, dim=16)
+    monkeypatch.setattr(bench, "_material", lambda *_: material)
+    counts: list[int] = []
+    found = bench.trials(comparison, tmp_path / "trials", tmp_path, lambda done, total: counts.append(done))
+    assert counts == list(range(17))
+    again: list[int] = []
+    assert bench.trials(comparison, tmp_path / "trials", tmp_path, lambda done, total: again.append(done)) == found
+    assert again == [16]
+    lines = report.summarise(comparison, material.exam, found)
+    report.write(tmp_path, comparison, material.exam, lines)
+    written = json.loads((tmp_path / "lab.json").read_text())
+    assert [row["family"] for row in written["families"]] == [line.family for line in lines]
+    assert lines[0].score.value >= lines[1].score.value
+    assert lines[0].score.low <= lines[0].score.value <= lines[0].score.high
+    text = (tmp_path / "lab.md").read_text()
+    assert f"| {lines[0].family} | {lines[0].score.value:.3f} [" in text
+    assert "| 64 | 128 | 256 | floor |" in text
+    assert (tmp_path / "lab.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"x\.json: is no trial of the lab"):
+        Trial.load(tmp_path / "x.json")
+
+
+def test_pictures_are_looked_at_once_and_recalled(tmp_path: Path) -> None:
+    asked, model = exam.synthetic(40, tests=10), presets.tiny()
+    said: list[int] = []
+    look(asked, model, tmp_path / "eyes", lambda done, total: said.append(done), side=2)
+    seen_PTD = recall(asked, tmp_path / "eyes")
+    assert said[-1] == len(asked.pictures_PHWC) == len(seen_PTD)
+    assert seen_PTD.shape[1:] == (4, 24)
+    assert not torch.equal(seen_PTD[0], seen_PTD[1])
+    lesson = Lesson(Material(asked, seen_PTD), Material(asked, seen_PTD).shape(16), torch.nn.Identity())
+    assert torch.equal(lesson._seen(asked.train[:1])[0], seen_PTD[0].float())
+
+
+def test_eyes_of_another_layer(tmp_path: Path) -> None:
+    asked, model = exam.synthetic(20, tests=5), presets.tiny()
+    with pytest.raises(RequestError, match=r"trace encoder\.image\.0\.hidden: has the shape \(1, 16, 24\)"):
+        look(asked, model, tmp_path / "eyes", lambda done, total: None, layer="encoder.image.0.hidden")
