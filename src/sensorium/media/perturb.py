@@ -90,7 +90,8 @@ def echo(wave_T: Tensor, rate: int, seconds: float, seed: int) -> Tensor:
     tail_T = 0.5 * tail_T / tail_T.norm()
     tail_T[0] = 1.0
     size = len(wave_T) + count
-    return torch.fft.irfft(torch.fft.rfft(wave_T, size) * torch.fft.rfft(tail_T, size), size)[: len(wave_T)]
+    heard_T: Tensor = torch.fft.irfft(torch.fft.rfft(wave_T, size) * torch.fft.rfft(tail_T, size), size)
+    return heard_T[: len(wave_T)]
 
 
 def noisy(wave_T: Tensor, decibels: float, colour: float, seed: int) -> Tensor:
@@ -98,14 +99,16 @@ def noisy(wave_T: Tensor, decibels: float, colour: float, seed: int) -> Tensor:
     spectrum_F = torch.fft.rfft(_normal(len(wave_T), seed))
     noise_T = torch.fft.irfft(spectrum_F / torch.arange(1, len(spectrum_F) + 1) ** colour, len(wave_T))
     power = wave_T.square().mean() / noise_T.square().mean().clamp(min=1e-12)
-    return wave_T + noise_T * power.sqrt() * 10 ** (-decibels / 20)
+    added_T: Tensor = noise_T * power.sqrt() * 10 ** (-decibels / 20)
+    return wave_T + added_T
 
 
 def narrow(wave_T: Tensor, rate: int, upper: float) -> Tensor:
     """Nothing above `upper` hertz, with a slope of a tenth of that."""
     spectrum_F = torch.fft.rfft(wave_T)
     hertz_F = torch.linspace(0, rate / 2, len(spectrum_F))
-    return torch.fft.irfft(spectrum_F * ((1.1 * upper - hertz_F) / (0.1 * upper)).clamp(0, 1), len(wave_T))
+    kept_T: Tensor = torch.fft.irfft(spectrum_F * ((1.1 * upper - hertz_F) / (0.1 * upper)).clamp(0, 1), len(wave_T))
+    return kept_T
 
 
 def surround(wave_T: Tensor, before: int, after: int) -> Tensor:
@@ -122,7 +125,8 @@ def _envelope(log_FT: Tensor) -> Tensor:
     """The log spectrum without its fine structure: the first `_SMOOTH` cepstral coefficients."""
     cepstrum_FT = torch.fft.irfft(log_FT, dim=0)
     cepstrum_FT[_SMOOTH : len(cepstrum_FT) - _SMOOTH + 1] = 0
-    return torch.fft.rfft(cepstrum_FT, dim=0).real
+    smooth_FT: Tensor = torch.fft.rfft(cepstrum_FT, dim=0).real
+    return smooth_FT
 
 
 def _normal(count: int, seed: int) -> Tensor:

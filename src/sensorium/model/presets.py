@@ -97,7 +97,7 @@ def nano_config(trained: Trained) -> Config:
         encoders={
             Modality.IMAGE: image,
             Modality.VIDEO: VideoTower(config=VideoConfig(groups=1)),
-            Modality.AUDIO: WhisperTower(config=WhisperConfig()),
+            Modality.AUDIO: WhisperTower(config=WhisperConfig(), layer=3),
         },
         connectors=trained.connectors,
         adapter=trained.adapter,
