@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from recipes import nano_data, nano_digits, nano_features, nano_model, nano_naming, nano_photos, nano_retrieval
+from recipes import nano_codes, nano_data, nano_digits, nano_features, nano_model, nano_naming, nano_photos, nano_retrieval
 from sensorium.batch import Modality
 from sensorium.model.presets import Trained
 from sensorium.training.precision import fast_dtype
@@ -71,10 +71,10 @@ def main() -> None:
         plan = Plan(steps, args.minutes)
         nano_model.write(args.out, nano_photos.run(model, course, plan, work / "captioning", print), shapes)
     if "sound" in stages:
-        clips = nano_features.recordings(model, [digit.path for digit in digits], work / "digits", print)
-        words = nano_features.heard(model, digits, work / "heard.json", print)
+        clips = nano_digits.features(model, digits, work / "digits", print)
+        codes = nano_codes.learn(model, nano_digits.WORDS, work / "codes", print)
         taught = [index for index, digit in enumerate(digits) if digit.split == "train"]
-        nano_model.write(args.out, nano_digits.run(model, digits, clips, words, taught, work, print), shapes)
+        nano_model.write(args.out, nano_digits.run(model, codes, digits, clips, taught, work / "sound", print), shapes)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The first lesson of sound: vectors for each word that make the frozen language model say it, whatever else it reads beside them."""
+"""The first lesson of sound: for each word a vector that makes the frozen language model say it, whatever stands beside it."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,18 +11,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipes.nano_data import as_sentence
 from recipes.nano_model import EMBED_RMS, trainable
-from sensorium.batch import Features
-from sensorium.data.packing import Tree, pack
+from sensorium.batch import Features, Modality, Piece, Shown
+from sensorium.data.packing import Tree, grow, pack
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
+from sensorium.parts import Audio, Message, Sample, Text, Use
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-STEPS, RATE, MIXED, NOISE = 150, 5e-2, 0.3, 0.5
-Ask = Callable[[MultimodalLM, Tensor, str, str], Tree]
-"""The question about features, with words heard beside them, and its answer."""
+QUESTION, OTHER = "Which digit is spoken?", "What is said?"
+STEPS, RATE, MIXED, NOISE, TALK = 160, 5e-2, 0.35, 0.6, 4
+"""`MIXED` and `NOISE`: how far a code is moved to another word's, and by chance. `TALK`: rows a step about other speech."""
+LINES = """Thank you.
+I'm sorry.
+The train to the coast leaves at half past four.
+She put the keys on the table and went out.
+Here we go.
+We should meet again next week.
+He said that the old bridge was closed.
+Please turn off the light in the kitchen.""".splitlines()
+"""What may be heard beside a sound: by mistake when a digit was said, or rightly, when it was something else."""
 
 
 class Codes(nn.Module):
@@ -30,60 +41,68 @@ class Codes(nn.Module):
 
     def __init__(self, tokens_WD: Tensor, queries: int) -> None:
         super().__init__()
-        start_WQD = F.rms_norm(tokens_WD, tokens_WD.shape[-1:])[:, None].repeat(1, queries, 1)
-        self.codes = nn.Parameter(0.8 * start_WQD + 0.6 * torch.randn_like(start_WQD))
+        self.words = nn.Parameter(F.rms_norm(tokens_WD, tokens_WD.shape[-1:]))
+        self.slots = nn.Parameter(0.5 * torch.randn(queries, tokens_WD.shape[-1]))
         self.gain = nn.Parameter(torch.full(tokens_WD.shape[-1:], EMBED_RMS))
 
     def grid(self, _: tuple[int, ...]) -> tuple[int, ...]:
         """As a resampler's."""
-        return (1, self.codes.shape[1])
+        return (1, len(self.slots))
 
     def forward(self, features: Features) -> Features:
         """In training with some of another word's code and noise, as a connector that is not sure will give."""
-        plain_WQD = F.rms_norm(self.codes, self.gain.shape)
-        x_PQD = plain_WQD[features.x_BTD[:, 0, 0].long()]
+        words_PD = self.words[features.x_BTD[:, 0, 0].long()]
         if self.training:
-            other_PQD = plain_WQD[torch.randint(len(plain_WQD), (len(x_PQD),))]
-            x_PQD = x_PQD.lerp(other_PQD, MIXED * torch.rand(len(x_PQD), 1, 1))
+            words_PD = words_PD.lerp(
+                self.words[torch.randint(len(self.words), (len(words_PD),))], MIXED * torch.rand(len(words_PD), 1)
+            )
+        x_PQD = words_PD[:, None] + self.slots
+        if self.training:
             x_PQD = x_PQD + NOISE * torch.rand(len(x_PQD), 1, 1) * torch.randn_like(x_PQD)
         x_PQD = F.rms_norm(x_PQD, self.gain.shape) * self.gain
         return Features(x_PQD, torch.ones(x_PQD.shape[:2], dtype=torch.bool))
 
     def all(self) -> Tensor:
         """`(W, Q, D)`, as the language model reads them."""
-        return (F.rms_norm(self.codes, self.gain.shape) * self.gain).detach()
+        return (F.rms_norm(self.words[:, None] + self.slots, self.gain.shape) * self.gain).detach()
+
+
+def ask(model: MultimodalLM, features_TD: Tensor, heard: str, question: str, answer: str) -> Tree:
+    """A question about one sound, with the words heard in it ("" for none), laid out as the product does."""
+    pieces = [Piece(Modality.AUDIO, (0.0, 1.0), model.connectors["audio"].grid((len(features_TD),)), tensor=features_TD)]
+    if heard:
+        pieces.append(Piece(Modality.TEXT, (0.0, 1.0), text=heard + "\n"))
+    turns = (Message("user", (Audio("sound"), Text(question))), Message("assistant", (Text(answer),), learn=True))
+    shown = {(0, 0): Shown(tuple(pieces), Use(0, 0, "audio", "sound"))}
+    return grow(model.layout([Sample("sound", turns)], [shown], reply=False), [1.0])
 
 
 def learn(
-    model: MultimodalLM,
-    words: Sequence[str],
-    heard: Mapping[str, Sequence[str]],
-    ask: Ask,
-    state: Path | None,
-    say: Callable[[str], None],
-    steps: int = STEPS,
+    model: MultimodalLM, words: Sequence[str], state: Path | None, say: Callable[[str], None], steps: int = STEPS
 ) -> Codes:
-    """Each step asks for every word twice: alone, and beside what was heard when it (or, as often, another word) was said."""
+    """Each step asks for every word, alone and beside a line (often another word), and what other lines say."""
     tokenizer, embeddings_VD = model.layout.tokenizer, model.decoder.embed_tokens.weight.detach().float()
     ids = torch.tensor([tokenizer.encode(" " + word, add_special_tokens=False).ids[-1] for word in words])
-    usual = model.connectors["audio"]
+    usual, objective = model.connectors["audio"], NextToken()
     codes = Codes(embeddings_VD[ids] - embeddings_VD.mean(0), usual.grid((1,))[-1])
-    parameters, objective = trainable(codes, "codes."), NextToken()
-    lines = [line for some in heard.values() for line in some] or [""]
+    beside = [*map(as_sentence, words), *LINES, *("- " + as_sentence(word) for word in words)]
 
     def loss(seed: int) -> Loss:
         chance = random.Random(seed)
-        trees = [ask(model, torch.tensor([[float(number)]]), "", word) for number, word in enumerate(words)]
-        for number, word in enumerate(words):
-            own = heard.get(word) or lines
-            trees.append(ask(model, torch.tensor([[float(number)]]), chance.choice(own if seed % 2 else lines), word))
-        return objective(model, pack(trees))
+        rows = [(number, heard, QUESTION, word) for number, word in enumerate(words) for heard in ("", chance.choice(beside))]
+        rows += [(chance.randrange(len(words)), line, OTHER, line) for line in chance.sample(LINES, TALK)]
+        return objective(
+            model, pack([ask(model, torch.tensor([[float(n)]]), *row, as_sentence(word)) for n, *row, word in rows])
+        )
 
     def epoch(number: int) -> list[Sequence[Thunk]]:
         return [[partial(loss, 100 * number + step)] for step in range(100)]
 
+    assert model.switch is not None
     model.connectors["audio"] = codes
-    groups = [Group({"codes.codes": parameters["codes.codes"]}, RATE), Group({"codes.gain": parameters["codes.gain"]}, RATE / 20)]
-    train(groups, epoch, Plan(steps, warmup=8, floor=0.05), state=state, say=say, every=10)
+    parameters = trainable(codes, "codes.")
+    gain = {"codes.gain": parameters.pop("codes.gain")}
+    with model.switch.rows(False):
+        train([Group(parameters, RATE), Group(gain, RATE / 20)], epoch, Plan(steps, warmup=8), state=state, say=say, every=10)
     model.connectors["audio"] = usual
     return codes.eval()
