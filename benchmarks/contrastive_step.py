@@ -1,9 +1,9 @@
 """A contrastive training step of ours beside a plain textbook one of the same towers, weights and loss: CPU time, interleaved.
 
 python -m benchmarks.contrastive_step [--rounds 7]. The textbook side is what a tutorial writes: convolution for the patches,
-separate query, key and value layers, attention as softmax of an explicit product, captions padded to the full context, AdamW as
-it comes. Ours computes as many text positions as the longest caption of the batch has; `--full` gives it captions that fill the
-context, so that this saves nothing. Both losses are compared before any time is taken.
+separate query, key and value layers, attention as softmax of an explicit product, captions padded to the full context (77, as
+CLIP), AdamW as it comes. Ours puts captions of like lengths together; `--full` gives captions that fill the context, so that
+this saves nothing. Both losses are compared before any time is taken.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import os
 import platform
 import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ from sensorium.model.pair import Pair, PairConfig
 from sensorium.objectives.contrastive import Contrast
 from sensorium.training.loop import Group, adamw
 
-CONTEXT, SIZE, PATCH, WIDTH = 48, 64, 8, 192
+CONTEXT, SIZE, PATCH, WIDTH = 77, 64, 8, 192
 
 
 class Attention(nn.Module):
@@ -45,6 +47,7 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """`(B, T, D)` to the same shape."""
         rows, count, width = x_BTD.shape
         q, k, v = (layer(x_BTD).view(rows, count, self.heads, -1).transpose(1, 2) for layer in (self.q, self.k, self.v))
         scores = q @ k.transpose(-2, -1) / math.sqrt(width // self.heads)
@@ -65,6 +68,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, T, D)` to the same shape."""
         if self.before:
             x = x + self.attention(self.norm1(x), mask)
             return x + self.down(F.gelu(self.up(self.norm2(x))))
@@ -104,12 +108,14 @@ class Textbook(nn.Module):
                 _fill(mine_block, other_block)
 
     def images(self, pixels: Tensor) -> Tensor:
+        """Unit vectors of uint8 pictures."""
         x = self.patches((pixels / 255 - 0.5) / 0.5).flatten(2).transpose(1, 2) + self.places
         for block in self.image:
             x = block(x)
         return self.heads[0](Features(self.image_norm(x), torch.ones(x.shape[:2], dtype=torch.bool)))
 
     def texts(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors of padded ids."""
         x = self.words(ids) + self.positions(torch.arange(ids.shape[1])) + self.types(torch.zeros_like(ids))
         x = self.text_norm(x)
         for block in self.text:
@@ -148,16 +154,20 @@ def main() -> None:
             times[name].append(time.process_time() - began)
     ratios = [slow / fast for slow, fast in zip(times["textbook"], times["ours"], strict=True)]
     kept = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(texts)) / len(texts)
-    print(f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}")
-    print(
-        f"batch {args.batch}, pictures {SIZE} px in {(SIZE // PATCH) ** 2} patches, context {CONTEXT}, captions of {kept:.1f} tokens"
-    )
+    print(f"{machine()}, 1 thread, torch {torch.__version__}")
+    print(f"batch {args.batch}, {(SIZE // PATCH) ** 2} patches a picture, context {CONTEXT}, captions of {kept:.1f} tokens")
     print(f"loss of the first batch: {first['ours']:.5f} ours, {first['textbook']:.5f} textbook")
     for name, values in times.items():
-        print(
-            f"{name:10} median {statistics.median(values):.3f} s of CPU time a step, {args.batch / statistics.median(values):.1f} pairs/s"
-        )
+        middle = statistics.median(values)
+        print(f"{name:10} median {middle:.3f} s of CPU time a step, {args.batch / middle:.1f} pairs/s")
     print(f"ratio      {estimate(ratios, lambda rows: float(statistics.median(rows.tolist())))} (median of paired rounds)")
+
+
+def machine() -> str:
+    """The processor by name, and how many there are."""
+    listed = Path("/proc/cpuinfo")
+    named = re.findall(r"model name\s*: (.+)", listed.read_text("utf-8")) if listed.is_file() else []
+    return f"{named[0] if named else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 Step = Callable[[Tensor, Sequence[str], bool], float]

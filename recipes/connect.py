@@ -42,7 +42,7 @@ def main(config: Config, run: Run) -> None:
     data = corpus(config.data, Lay(model), join_flat, run.place)
 
     # The objective: the next word of the answers
-    objective = NextToken(config.smoothing, encoders=model.encoders)
+    objective = NextToken(config.smoothing, encoders=run.encoders(model))
 
     run.train(model, [Task("answers", objective, data.feed, data.held)], parts, config.training, data=data.fingerprint)
     run.export(model, config.model, [row.sample for row in data.judged[:4]])

@@ -50,7 +50,7 @@ def main(config: Config, run: Run) -> None:
 
     # First: the next word of the answers
     data = corpus(config.data, Lay(model), join_flat, run.place)
-    answers = Task("answers", NextToken(encoders=model.encoders), data.feed, data.held)
+    answers = Task("answers", NextToken(encoders=run.encoders(model)), data.feed, data.held)
     run.train(model, [answers], config.parts, config.training, data=data.fingerprint, name="answers")
 
     # Then: the preferred answers above the others

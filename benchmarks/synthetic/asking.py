@@ -49,6 +49,10 @@ class Exam:
         cut = Words(words.ids_BL[:, :length], words.valid_BL[:, :length], words.tags_BL[:, :length], words.spots)
         return Pairs(cut, self.regions.take([self.asked[row].scene for row in rows]))
 
+    def answers(self, kind: str) -> Tensor:
+        """Which answers questions of one kind have, bool."""
+        return torch.zeros(int(self.gold_Q.max()) + 1, dtype=torch.bool).index_fill(0, self.gold_Q[self.of(kind)], True)
+
     def of(self, kind: str) -> list[int]:
         """The rows of one kind."""
         return [row for row, item in enumerate(self.asked) if item.kind == kind]
@@ -75,12 +79,12 @@ def school(train: int, test: int, kinds: Sequence[str] = KINDS) -> School:
 
 
 def build(texts: Sequence[str], answers: Sequence[str], width: int, depth: int) -> Joint:
-    """A single-stream model of this width and depth, a head every 24."""
+    """A single-stream model of this width and depth, a head every 32."""
     tokenizer = word_tokenizer(texts)
     config = JointConfig(
         vocabulary=tokenizer.get_vocab_size(),
         positions=32,
-        blocks=BlockConfig(width=width, heads=width // 24 if width % 24 == 0 else 1, mlp_width=2 * width),
+        blocks=BlockConfig(width=width, heads=max(1, width // 32), mlp_width=2 * width),
         regions=RegionConfig(dim=DIM, at="boxes"),
         streams=SingleStream(depth=depth),
         answers=tuple(answers),
@@ -111,13 +115,15 @@ def seen(model: Joint, pairs: Pairs, layers: Sequence[int]) -> Seen:
 
 
 @torch.no_grad()
-def right(model: Joint, exam: Exam, rows: Sequence[int] | None = None) -> Tensor:
-    """Whether each question is answered rightly, bool."""
+def right(model: Joint, exam: Exam, rows: Sequence[int] | None = None, among_A: Tensor | None = None) -> Tensor:
+    """Whether each question is answered rightly, bool; `among_A`: which answers are to be chosen from."""
     rows = range(len(exam)) if rows is None else rows
     found = []
     for start in range(0, len(rows), 128):
         some = rows[start : start + 128]
-        found.append(seen(model, exam.pairs(some), ()).logits_XV.argmax(-1) == exam.gold_Q[list(some)])
+        logits_XV = seen(model, exam.pairs(some), ()).logits_XV
+        logits_XV = logits_XV if among_A is None else logits_XV.masked_fill(~among_A, -torch.inf)
+        found.append(logits_XV.argmax(-1) == exam.gold_Q[list(some)])
     return torch.cat(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,35 +14,38 @@ from benchmarks.estimate import Estimate, estimate
 from benchmarks.synthetic.fit import batches, fit, pictures, scenes
 from sensorium.data.synthetic import CLASSES, Dice, Scene, Thing, name
 from sensorium.data.synthetic.captions import hallucinate
+from sensorium.media.image import resize
 from sensorium.model.pair import Pair, tiny_dual
 from sensorium.objectives.contrastive import Contrast, Doubt, Form, alike
 from sensorium.objectives.hallucination import HallucinationContrast
 
-RATE = 2e-3
+RATE, WINDOW = 3e-3, 32
 NAMES = [[name(Thing(shape, colour, "large", (0.0, 0.0, 1.0, 1.0)), "en")] for colour, shape in CLASSES]
 
 
 class Budget(NamedTuple):
     """How much is trained and measured: scenes, steps of `batch` pairs, and test scenes."""
 
-    scenes: int = 6000
-    steps: int = 500
+    scenes: int = 4000
+    steps: int = 1000
     batch: int = 64
     test: int = 480
 
 
 def naming(form: Form, wrong: float = 0.0, doubt: Doubt | None = None, budget: Budget | None = None) -> dict[str, Estimate]:
-    """Trained on captions of scenes of the 16 classes' things, `wrong` of them shuffled; asked to name things of new scenes.
+    """Trained on captions of scenes of one thing, `wrong` of them shuffled; asked to name the things of new scenes.
+
+    The model sees a window of 32 pixels around the thing, which keeps its size in the picture; each caption is one of two.
 
     Returns:
         `named`: the share of test scenes named rightly among 16 (chance 1/16); `fall`: by what share the loss fell.
     """
     budget = budget or Budget()
     train, test = scenes(budget.scenes, single=True), scenes(budget.test, "test", single=True)
-    captions = [scene.captions() for scene in train]
+    captions = [(said[0], said[3]) for said in (scene.captions() for scene in train)]
     told = shuffled(captions, wrong)
     model, objective = _fresh(captions), Contrast(form, doubt)
-    pixels_PCHW, rows, chance = pictures(train), batches(len(train), budget.batch), random.Random(0)
+    pixels_PCHW, rows, chance = windows(train), batches(len(train), budget.batch), random.Random(0)
 
     def loss(step: int):  # type: ignore[no-untyped-def]
         which = rows(step)
@@ -51,8 +54,27 @@ def naming(form: Form, wrong: float = 0.0, doubt: Doubt | None = None, budget: B
 
     course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, RATE)
     gold_P = torch.tensor([CLASSES.index(scene.things[0].pair) for scene in test])
-    named_P = model.eval().name(pictures(test), model.classes(NAMES)).best_P
+    named_P = model.eval().name(windows(test), model.classes(NAMES)).best_P
     return {"named": estimate((named_P == gold_P).numpy()), "fall": _plain(course.fall())}
+
+
+def windows(some: Sequence[Scene]) -> Tensor:
+    """The surroundings of each scene's first thing, uint8 `(P, 3, 32, 32)`, at the scale of the picture."""
+    return torch.stack([_window(scene) for scene in some])
+
+
+def sheets(some: Sequence[Scene]) -> Tensor:
+    """Each scene's things, 16 pixels wide, in the order of the scene on a sheet of four, uint8 `(P, 3, 32, 32)`."""
+    made = torch.zeros(len(some), 3, WINDOW, WINDOW, dtype=torch.uint8)
+    half = WINDOW // 2
+    for sheet_CHW, scene in zip(made, some, strict=True):
+        picture_CHW = pictures([scene])[0]
+        for place, thing in enumerate(scene.things):
+            y0, x0, y1, x1 = thing.cells(scene.size)
+            cut_CHW = resize(picture_CHW[:, y0:y1, x0:x1], half, half)
+            top, left = place // 2 * half, place % 2 * half
+            sheet_CHW[:, top : top + half, left : left + half] = cut_CHW
+    return made
 
 
 def shuffled(captions: Sequence[tuple[str, ...]], share: float, seed: int = 0) -> list[tuple[str, ...]]:
@@ -68,8 +90,9 @@ def shuffled(captions: Sequence[tuple[str, ...]], share: float, seed: int = 0) -
 def invented(budget: Budget | None = None) -> dict[str, Estimate]:
     """How often the caption that a model chooses names a thing that is not there, without and with hallucinated negatives.
 
-    Each test scene offers five captions worded alike: the true list of its things, and four that name one thing more. CHAIR-i
-    (Rohrbach et al. 2018) is counted over the chosen captions: things named that are not in the picture, of all things named.
+    The model sees each thing cut out at its box, up to four on a sheet. Each test scene offers five captions worded alike: the
+    true list of its things, and four that name one thing more. CHAIR-i (Rohrbach et al. 2018) is counted over the captions
+    that the model finds nearest: things named that are not in the picture, of all things named.
 
     Returns:
         `plain`, `augmented`: CHAIR-i after equally many steps from the same start; `cut`: by what share it fell, with a
@@ -78,7 +101,7 @@ def invented(budget: Budget | None = None) -> dict[str, Estimate]:
     budget = budget or Budget()
     train, test = scenes(budget.scenes), scenes(budget.test, "test")
     captions = [scene.captions() for scene in train]
-    pixels_PCHW, test_PCHW = pictures(train), pictures(test)
+    pixels_PCHW, test_PCHW = sheets(train), sheets(test)
     offers = [offer(scene) for scene in test]
     counts: dict[str, np.ndarray] = {}
     for kind in ("plain", "augmented"):
@@ -132,6 +155,12 @@ def chair(model: Pair, pixels_PCHW: Tensor, some: Sequence[Scene], offers: Seque
     return np.array(rows)
 
 
+def _window(scene: Scene) -> Tensor:
+    y, x = (round(value * scene.size) - WINDOW // 2 for value in scene.things[0].centre)
+    top, left = min(max(0, y), scene.size - WINDOW), min(max(0, x), scene.size - WINDOW)
+    return pictures([scene])[0][:, top : top + WINDOW, left : left + WINDOW].clone()
+
+
 def _rate(rows: np.ndarray) -> float:
     return float(rows[:, 0].sum() / rows[:, 1].sum())
 
@@ -139,12 +168,9 @@ def _rate(rows: np.ndarray) -> float:
 def _fresh(captions: Sequence[tuple[str, ...]]) -> Pair:
     torch.manual_seed(0)
     lists = [text for row in captions for text in row]
-    return tiny_dual([*lists, *(text for row in NAMES for text in row)])
+    return tiny_dual([*lists, *(text for row in NAMES for text in row)], size=WINDOW, depth=2)
 
 
 def _plain(value: float) -> Estimate:
     """A number of the run itself, without items to draw from."""
     return Estimate(value, value, value, 1)
-
-
-Measure = Callable[[], dict[str, Estimate]]

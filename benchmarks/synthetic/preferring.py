@@ -25,8 +25,8 @@ class Budget(NamedTuple):
 
     scenes: int = 600
     test: int = 120
-    plain_steps: int = 200
-    steps: int = 80
+    plain_steps: int = 300
+    steps: int = 100
     batch: int = 12
 
 

@@ -21,13 +21,13 @@ LESSONS = Lessons(logits=1.0, hidden=0.5, attention=1.0, gold=0.5, temperature=2
 class Budget(NamedTuple):
     """Scenes, steps of the teacher and of the student, questions a step; width and depth of both."""
 
-    scenes: int = 5000
-    test: int = 400
-    teacher_steps: int = 1500
-    student_steps: int = 1500
+    scenes: int = 3000
+    test: int = 300
+    teacher_steps: int = 700
+    student_steps: int = 700
     batch: int = 64
-    teacher: tuple[int, int] = (96, 4)
-    student: tuple[int, int] = (72, 2)
+    teacher: tuple[int, int] = (96, 3)
+    student: tuple[int, int] = (64, 2)
 
 
 def distil(budget: Budget | None = None) -> dict[str, Estimate]:

@@ -100,6 +100,29 @@ def test_commands_and_options() -> None:
         "sensorium models list": [],
         "sensorium models info": ["model"],
         "sensorium models convert": ["destination", "source"],
+        "sensorium models merge": ["adapter", "destination", "model"],
         "sensorium models assemble": [],
+        "sensorium data": [],
+        "sensorium data check": sorted(
+            [
+                "--against",
+                "--dialect",
+                "--fix",
+                "--ignore",
+                "--json",
+                "--licence",
+                "--limit",
+                "--longest",
+                "--media",
+                "--model",
+                "--words",
+                "-m",
+                "path",
+            ]
+        ),
+        "sensorium data show": sorted(["--dialect", "--json", "--media", "--model", "--row", "--words", "-m", "-n", "path"]),
+        "sensorium train": sorted(
+            ["--copy", "--keys", "--out", "--resume", "--search", "--set", "--trials", "-o", "more", "recipe"]
+        ),
         "sensorium demo": ["--json", "--keep", "--model", "-m"],
     }

@@ -9,23 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sensorium.batch import Batch, Modality
+from sensorium.batch import Batch, Modality, Piece, Shown
 from sensorium.data.flat import flatten
-from sensorium.errors import DataError
+from sensorium.errors import DataError, RequestError
 from sensorium.language.config import DecoderConfig
 from sensorium.language.decoder import Decoder
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.model.presets import tiny
 from sensorium.objectives.next_token import NextToken
-from sensorium.parts import Message, Sample, Text
+from sensorium.parts import Image, Message, Sample, Text, Use
 
 TURNS = (("What is it?", "A dog runs."), ("Where?", "No."), ("How many dogs are on the red field?", "Two."))
 
 
 def samples(pictures: tuple[bool, ...] = (True, False, True)) -> list[Sample]:
-    from sensorium.media.image import Picture
-
-    del Picture
     return [
         Sample(reply, (Message("user", (Text(ask),)), Message("assistant", (Text(reply),), learn=True)), {"picture": picture})
         for (ask, reply), picture in zip(TURNS, pictures, strict=True)
@@ -34,9 +31,6 @@ def samples(pictures: tuple[bool, ...] = (True, False, True)) -> list[Sample]:
 
 def laid_out(model: MultimodalLM, pictures: tuple[bool, ...] = (True, False, True)) -> Batch:
     """Rows of unequal lengths, of which some show a picture of its own."""
-    from sensorium.batch import Piece, Shown
-    from sensorium.parts import Image, Use
-
     rows, shown = [], []
     for number, (sample, picture) in enumerate(zip(samples(pictures), pictures, strict=True)):
         if picture:
@@ -95,7 +89,9 @@ def test_a_sample_is_not_seen_by_another() -> None:
             ids_BL[0, begin : begin + flat.lengths[changed]] = 77
             media[changed] = media[changed] + 1
         with torch.no_grad():
-            hidden_TD = NextToken(encoders=model.encoders).hidden(model, flat._replace(ids_BL=ids_BL, media={Modality.IMAGE: media}))
+            hidden_TD = NextToken(encoders=model.encoders).hidden(
+                model, flat._replace(ids_BL=ids_BL, media={Modality.IMAGE: media})
+            )
         owner_T = torch.bucketize(flat.targets.places_T, torch.tensor(flat.lengths).cumsum(0), right=True)
         losses.append([hidden_TD[owner_T == row] for row in range(3)])
     for changed in range(3):
@@ -114,6 +110,12 @@ def test_several_batches_lie_end_to_end_with_their_weights() -> None:
         whole = NextToken(encoders=model.encoders)(model, flatten(batches))
         wanted = sum(float(padded_loss(model, batch)) for batch in batches)
     assert float(whole.total) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_a_model_with_crossings_is_refused() -> None:
+    model = tiny(cross_attention=True)
+    with pytest.raises(RequestError, match="through which packed samples would see each other's"):
+        NextToken(encoders=model.encoders)(model, flatten([laid_out(tiny())]))
 
 
 def test_a_row_without_a_learned_token_is_an_error() -> None:

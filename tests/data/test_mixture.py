@@ -213,6 +213,18 @@ def test_a_worker_reads_only_its_own_rows() -> None:
     assert len(ids(iter(share))) == 250 and source.reads == 250
 
 
+def test_workers_take_equal_shares_of_a_batch_whatever_is_broken() -> None:
+    mixture = Mixture([Counted("a", 20, frozenset({3, 4, 11}))], seed=2, epochs=1, broken=Tally())
+    shares = [mixture.shard(rank, 3) for rank in range(3)]
+    batches = []
+    for _ in range(4):
+        taken = [share.take(2) for share in shares]
+        assert len({json.dumps(share.position()) for share in shares}) == 1
+        batches += [row.sample.id for rows in taken for row in rows or ()]
+    assert sorted(batches) == sorted(ids(iter(mixture))) and len(batches) == 17
+    assert [share.take(2) for share in shares] == [None, None, None]
+
+
 def test_a_share_of_a_share() -> None:
     mixture = Mixture([Counted("a", 100)], seed=1, epochs=1)
     direct = [ids(iter(mixture.shard(rank, 4))) for rank in range(4)]

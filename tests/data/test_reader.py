@@ -36,6 +36,11 @@ def test_rows_are_read_alone_or_from_any_on(write: Callable[[Path], str], folder
     assert [row.row for row in rows] == [1, 2, 3]
 
 
+def test_a_folder_with_a_registry_is_opened_by_it(folder: Path) -> None:
+    dialects.registered_sharegpt(folder)
+    assert samples(f"{folder}#talks") == dialects.expected(folder)
+
+
 def test_prompt_and_completion_learn_the_completion_only(folder: Path) -> None:
     assert samples(dialects.trl_completion(folder)) == dialects.last_only(dialects.expected(folder))
 

@@ -51,8 +51,9 @@ def test_bytes_and_prepared_pixels_are_the_same_picture(pair: Pair) -> None:
 
 
 def test_a_text_does_not_depend_on_its_neighbours(pair: Pair) -> None:
-    together_PD = pair.texts(["a star", "A red circle.", "a blue star above it"])
-    alone_PD = torch.cat([pair.texts([text]) for text in ("a star", "A red circle.", "a blue star above it")])
+    texts = ["a star", "A red circle.", "a blue star above it"] * 12
+    together_PD = pair.texts(texts)
+    alone_PD = torch.cat([pair.texts([text]) for text in texts])
     assert torch.allclose(together_PD, alone_PD, atol=1e-5)
 
 
@@ -80,8 +81,8 @@ def test_gradients_reach_every_tensor(pair: Pair) -> None:
 def test_a_folder_gives_the_same_model(pair: Pair, tmp_path: Path) -> None:
     pair.save(tmp_path / "pair")
     again = Pair.load(tmp_path / "pair")
-    assert torch.equal(again.texts(WORDS), pair.texts(WORDS))
-    assert torch.equal(again.images(picture()[None]), pair.images(picture()[None]))
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in pair.state_dict().items())
+    assert torch.allclose(again.texts(WORDS), pair.texts(WORDS), atol=1e-6)
     (tmp_path / "pair" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no safetensors|no weights|holds no|safetensors"):
         Pair.load(tmp_path / "pair")

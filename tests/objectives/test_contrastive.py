@@ -103,6 +103,14 @@ def test_doubt_leaves_out_exactly_the_wrong_pairs(form: str) -> None:
     assert float(loss.total.detach()) / 8 == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+def test_a_model_that_knows_nothing_doubts_nothing(form: str) -> None:
+    images_PD, texts_PD = torch.eye(10), torch.ones(10, 10) / 10**0.5
+    assert Contrast(form, Doubt(trim=0.5))(images_PD, texts_PD).size == 10  # type: ignore[arg-type]
+    apart = Contrast(form, Doubt(trim=0.5))(images_PD, images_PD)  # type: ignore[arg-type]
+    assert apart.size == 10
+
+
 def test_soft_targets_are_a_mixture_with_what_the_model_says() -> None:
     images_PD, texts_PD = vectors()
     scores_PP = images_PD @ texts_PD.t() / 0.07
@@ -122,12 +130,12 @@ def test_doubt_out_of_range_is_refused() -> None:
         Doubt(trim=1.0)
 
 
-def test_the_scale_has_an_upper_bound_and_collapse_is_told() -> None:
+def test_the_scale_has_an_upper_bound_and_crowding_is_told() -> None:
     objective = Contrast(scale=500.0)
     assert float(objective.scale.detach()) == pytest.approx(100.0)
     images_PD, texts_PD = vectors()
     apart, fallen = objective(images_PD, texts_PD), objective(images_PD[:1].expand(6, -1), texts_PD)
-    assert apart.terms["collapse"][0] / apart.terms["collapse"][1] < 0.6
-    assert fallen.terms["collapse"][0] / fallen.terms["collapse"][1] == pytest.approx(1.0, abs=1e-5)
+    assert apart.terms["crowded"][0] / apart.terms["crowded"][1] < 0.6
+    assert fallen.terms["crowded"][0] / fallen.terms["crowded"][1] == pytest.approx(1.0, abs=1e-5)
     assert objective(images_PD, images_PD).terms["found"] == (6.0, 6.0)
     assert own(2).tolist() == [[True, False], [False, True]]

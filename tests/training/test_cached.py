@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sensorium.batch import Features
 from sensorium.errors import RequestError
-from sensorium.training.cached import CachedEncoder, fingerprint
+from sensorium.training.cached import CachedEncoder, fingerprint, remembered
 
 
 class Patches(nn.Module):
@@ -119,6 +119,19 @@ def test_an_encoder_that_learns_is_refused(tmp_path: Path) -> None:
     encoder.train()
     with pytest.raises(RequestError, match="is being trained"):
         cached(media(16))
+
+
+def test_encoders_remember_only_while_they_are_frozen(tmp_path: Path) -> None:
+    encoder = Patches()
+    seen = remembered({"image": encoder}, tmp_path)["image"]
+    for _ in range(2):
+        assert not seen(media(16)).x_BTD.requires_grad
+    assert encoder.seen[0] == 1
+    encoder.requires_grad_(True)
+    assert seen(media(16)).x_BTD.requires_grad
+    encoder.map.weight.data.mul_(2)
+    encoder.requires_grad_(False)
+    assert (seen(media(16)).x_BTD - encoder(media(16)).x_BTD).abs().max() < 1e-2, "what it learned counts"
 
 
 def test_several_processes_share_a_folder(tmp_path: Path) -> None:

@@ -19,26 +19,29 @@ from sensorium.cli.view import show_row
 from sensorium.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sensorium.data.checking.alignment import Embed
+    from sensorium.data.checking.alignment import Embed, Vectors
     from sensorium.data.checking.check import Extra
     from sensorium.data.checking.policy import Identify
     from sensorium.data.fault import Fault
     from sensorium.data.reader import Dialect, Row, Source
     from sensorium.data.row import Remarks
+    from sensorium.model.generate import Assistant
+    from sensorium.parts import Message
 
 app = typer.Typer(help="Check training data, and see what a model sees of it.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Argument(metavar="PATH", help="A file, a folder, or a pattern of tar shards in quotes.")]
 DialectName = Annotated[
     str | None,
-    typer.Option("--dialect", metavar="NAME", help="Such as llava, sharegpt or messages; told from the rows by default."),
+    typer.Option("--dialect", metavar="NAME", help="Of the rows; told from them by default."),
 ]
 Media = Annotated[
     Path | None,
     typer.Option("--media", metavar="FOLDER", help="Where relative media paths start; the file's folder by default."),
 ]
+Words = Annotated[bool, typer.Option("--words/--no-words", help="Whether words in pictures are read into the row.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ def check(
             "--model", "-m", metavar="NAME|FOLDER", help="Also check lengths, and captions against pictures, with it."
         ),
     ] = None,
+    words: Words = False,
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="PATH", help="Other data, such as the test split, to share nothing with."),
@@ -104,7 +108,7 @@ def check(
         raise RequestError("--fix", "copies all rows, but --limit looks at some only", "Leave one of them out")
     source = _open(path, dialect, media)
     other = _open(against, dialect, media) if against is not None else None
-    extra, embed = _model_checks(model) if model is not None else (None, None)
+    extra, embed = _model_checks(model, words) if model is not None else (None, None)
     identify = _identifier()
     checks = Checks(longest, ignore or (), Policy(licence or (), identify), embed, extra)
     report = Report()
@@ -148,6 +152,7 @@ def show(
     media: Media = None,
     dialect: DialectName = None,
     model: opt.Model = "nano",
+    words: Words = True,
     json_lines: opt.Json = False,
 ) -> None:
     """Show one row as the model sees it: every token, what is learned of it, and the grids of its media."""
@@ -164,7 +169,7 @@ def show(
         refuse(item)
         return
     with waiting(f"loading {model}"):
-        loaded = _trainable(model)
+        loaded = _trainable(model, words)
     batch = loaded.model.batch([item.sample])
     tokenizer = loaded.tokenizer
     shown = spans(batch, 0, lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=False)))
@@ -197,28 +202,26 @@ def _identifier() -> Identify | None:
         return load_identifier()
 
 
-def _model_checks(name: str) -> tuple[Extra | None, Embed | None]:
+def _model_checks(name: str, words: bool) -> tuple[Extra | None, Embed | None]:
     """What a model can say of rows: whether they fit, and whether captions are of their pictures."""
     import numpy as np
 
     from sensorium.data.checking.fit import fits
 
     with waiting(f"loading {name}"):
-        loaded = _trainable(name)
-    embed: Embed | None = None
-    if loaded.model.dual is not None:
+        loaded = _trainable(name, words)
 
-        def embed(messages):  # type: ignore[no-untyped-def]
-            return np.asarray(loaded.embed(messages).detach(), dtype=np.float32)
+    def embed(messages: Sequence[Message]) -> Vectors:
+        return np.asarray(loaded.embed(messages).detach(), dtype=np.float32)
 
-    return fits(loaded.model), embed
+    return fits(loaded.model), embed if loaded.model.dual is not None else None
 
 
-def _trainable(name: str):  # type: ignore[no-untyped-def]
+def _trainable(name: str, words: bool) -> Assistant:
     from sensorium.model.generate import Assistant
     from sensorium.model.load import load
 
-    loaded = load(name)
+    loaded = load(name, words=words)
     if not isinstance(loaded, Assistant):
         raise RequestError(name, "is a foreign model, whose rows are laid out elsewhere", "Use nano, or a folder of ours")
     return loaded

@@ -8,7 +8,7 @@ import sys
 import typer
 
 import sensorium
-from sensorium.cli import ask, caption, demo, embed, models, read, transcribe
+from sensorium.cli import ask, caption, data, demo, embed, models, read, train, transcribe
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 for verb in (ask, caption, transcribe, read, embed):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.command("train")(train.run)
 app.command("demo")(demo.run)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from sensorium.cli.answers import waiting
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect, convert and assemble models.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect, convert, merge and assemble models.")
 
 
 @app.command("list")
@@ -45,6 +45,20 @@ def convert(
 
     with waiting(f"converting {source}"):
         convert_folder(Path(source), destination)
+    typer.echo(str(destination))
+
+
+@app.command()
+def merge(
+    model: Annotated[Path, typer.Argument(help="A checkpoint folder of ours.")],
+    adapter: Annotated[Path, typer.Argument(help="A folder with adapter_config.json, as peft writes it.")],
+    destination: Annotated[Path, typer.Argument(help="The new checkpoint folder.")],
+) -> None:
+    """Merge a low-rank adapter of the language model into its weights."""
+    from sensorium.model.merge import merge_adapter
+
+    with waiting(f"merging {adapter}"):
+        merge_adapter(model, adapter, destination)
     typer.echo(str(destination))
 
 

@@ -30,7 +30,7 @@ def run(
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Runs of a search.")] = 10,
 ) -> None:
-    """Train by a recipe; the folder then holds configuration, log, states and the model."""
+    """Train by a recipe; all about the run is kept in one folder."""
     from sensorium.training import recipe as recipes
     from sensorium.training.runlog import command_line
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import typer
@@ -48,7 +49,10 @@ def show_row(row: Row, shown: Sequence[Span], uses: Sequence[Use], as_json: bool
 
 def _print(shown: Sequence[Span]) -> None:
     if not sys.stdout.isatty():
-        typer.echo("".join(f"[[{span.text}]]" if span.learn else span.text for span in shown))
+        stretches = (
+            (learn, "".join(span.text for span in part)) for learn, part in groupby(shown, key=lambda span: span.learn)
+        )
+        typer.echo("".join(f"[[{text}]]" if learn else text for learn, text in stretches))
         return
     from rich.console import Console
     from rich.text import Text

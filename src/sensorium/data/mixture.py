@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, Self, TypeVar
 
 from sensorium.data.blocks import Blocks
@@ -68,6 +69,15 @@ class Mixture:
             item = None if slot is None else self.read(slot)
             if item is not None and self.heed(item) and not isinstance(item, Fault):
                 yield item
+
+    def take(self, count: int) -> list[Row] | None:
+        """The rows of this worker's next `count` slots; fewer where rows are broken, None when the sequence is over.
+
+        Workers that take equally many slots stay side by side whatever is broken: this is how a batch is shared out.
+        """
+        slots = list(islice(self.slots(), count))
+        read = [self.read(slot) for slot in slots if slot is not None]
+        return [item for item in read if self.heed(item) and not isinstance(item, Fault)] if slots else None
 
     def slots(self) -> Iterator[Slot | None]:
         """This worker's slots, unread; None stands at the end for one that only other workers have."""

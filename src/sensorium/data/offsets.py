@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.cache import cache_folder
+from sensorium.errors import DataError
 
 Numbers = NDArray[np.int64]
 _CHUNK = 1 << 16
@@ -28,6 +29,9 @@ def kept(key: str, width: int, make: Callable[[], Iterable[tuple[int, ...]]]) ->
     """The table `(rows, width)` that `make` gives row by row; made once for a key and then read from the cache folder.
 
     Processes may ask at the same time; each finds either nothing or the whole table.
+
+    Raises:
+        DataError: the cache folder cannot be written to, or the data cannot be read.
     """
     path = cache_folder() / "rows" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.{width}"
     if not path.is_file():
@@ -38,8 +42,12 @@ def kept(key: str, width: int, make: Callable[[], Iterable[tuple[int, ...]]]) ->
 
 
 def _write(path: Path, numbers: Iterator[int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        while chunk := array("q", islice(numbers, _CHUNK)):
-            chunk.tofile(file)
-    Path(file.name).replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            while chunk := array("q", islice(numbers, _CHUNK)):
+                chunk.tofile(file)
+        Path(file.name).replace(path)
+    except OSError as error:
+        problem = f"cannot keep where the rows of data are ({error.strerror or error})"
+        raise DataError(str(path.parent), problem, "Let SENSORIUM_CACHE name a folder that can be written to") from error

@@ -55,10 +55,11 @@ def open_source(path: str | Path, dialect: Dialect | None = None, media: str | P
         raise DataError(path, "is not there", "Check the path")
     if dialect == "folder":
         return open_folder(path)
+    if dialect == "registry":
+        path = str(file / "dataset_info.json") if file.is_dir() else path
+        return open_registered(path, part or None, None if media is None else root)
     if file.is_dir():
         raise DataError(path, f"is a folder, and the dialect {dialect} is kept in a file", "Name the file")
-    if dialect == "registry":
-        return open_registered(path, part or None, None if media is None else root)
     if dialect == "coco":
         return open_coco(path, root)
     if dialect == "vqa":
@@ -77,6 +78,8 @@ def sniff_dialect(path: str) -> Dialect:
     file = Path(path)
     if file.suffix == ".tar" or (file.is_dir() and next(file.glob("*.tar"), None)):
         return "webdataset"
+    if file.joinpath("dataset_info.json").is_file() and not file.joinpath("state.json").is_file():
+        return "registry"
     if file.is_dir():
         return "datasets" if file.joinpath("state.json").is_file() or file.joinpath("dataset_dict.json").is_file() else "folder"
     if not file.is_file():

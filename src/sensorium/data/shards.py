@@ -9,7 +9,7 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,8 @@ from sensorium.errors import DataError
 from sensorium.parts import Media, Sample
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_OPEN = 1024
+"""Shards whose positions are mapped at once."""
 _ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
@@ -74,6 +76,7 @@ class Shards:
     """The samples of some tar files; a record has a column for each extension, and `__key__`."""
 
     paths: tuple[str, ...]
+    _open: dict[int, Numbers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -109,8 +112,12 @@ class Shards:
         return shard, index - (ends[shard - 1] if shard else 0)
 
     def _table(self, shard: int) -> Numbers:
-        path = self.paths[shard]
-        return kept(f"members 1 {identity(path)}", 2, lambda: _samples(path))
+        if shard not in self._open:
+            path = self.paths[shard]
+            if len(self._open) >= _OPEN:
+                self._open.clear()
+            self._open[shard] = kept(f"members 1 {identity(path)}", 2, lambda: _samples(path))
+        return self._open[shard]
 
     @cached_property
     def _ends(self) -> list[int]:

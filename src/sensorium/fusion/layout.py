@@ -180,7 +180,8 @@ class Layout:
         self.tokenizer.encode_special_tokens = self._needs_escape(runs[0])
         encoding = self.tokenizer.encode("".join(run.text for run in runs), add_special_tokens=False)
         self.tokenizer.encode_special_tokens = False
-        which = _assign([start for start, _ in encoding.offsets], [len(run.text) for run in runs])
+        ids, offsets = encoding.ids, encoding.offsets  # each access to these makes the whole list anew
+        which = _assign([start for start, _ in offsets], [len(run.text) for run in runs])
         begins = [0]
         for run in runs:
             begins.append(begins[-1] + len(run.text))
@@ -189,12 +190,12 @@ class Layout:
             positions[number].append(position)
         for number, (run, inside) in enumerate(zip(runs, positions, strict=True)):
             start = len(row.ids)
-            row.ids += [encoding.ids[position] for position in inside]
+            row.ids += [ids[position] for position in inside]
             row.learn += self._learn(run, row.ids[start:])
             if run.owner is None or not inside:
                 continue
             if run.piece is None:
-                cuts = (*(encoding.offsets[position][0] - begins[number] for position in inside), len(run.text))
+                cuts = (*(offsets[position][0] - begins[number] for position in inside), len(run.text))
                 span: tuple[float, ...] = (0.0, float(len(run.text)))
                 page = None
             else:

@@ -30,9 +30,11 @@ class Words:
     spots: Spots
 
     def take(self, rows: Sequence[int]) -> Words:
-        """The given rows, repeats allowed."""
+        """The given rows, repeats allowed, without columns that are padding in all of them."""
         at_B = torch.tensor(list(rows), dtype=torch.int64)
-        return Words(self.ids_BL[at_B], self.valid_BL[at_B], self.tags_BL[at_B], _take(self.spots, rows))
+        length = int(self.valid_BL[at_B].sum(1).max())
+        ids_BL, valid_BL, tags_BL = (x_BL[at_B, :length] for x_BL in (self.ids_BL, self.valid_BL, self.tags_BL))
+        return Words(ids_BL, valid_BL, tags_BL, _take(self.spots, rows))
 
     def with_ids(self, ids_BL: Tensor) -> Words:
         """The same places with other ids in them, as masking makes."""

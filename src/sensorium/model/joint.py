@@ -18,7 +18,7 @@ from sensorium.fusion.pairs import Pairs, Regions, Words, geometry
 from sensorium.heads.joint import RegionHead, Verdict, WordHead
 from sensorium.model.config import EfficientNetTower
 from sensorium.model.joint_config import JointBlueprint, JointConfig, Modular, SingleStream
-from sensorium.model.joint_reading import WordReader, see
+from sensorium.model.joint_reading import View, WordReader, look, view
 from sensorium.nn.trace import SILENT, Trace
 from sensorium.parts import Role, Sample
 
@@ -190,13 +190,26 @@ class Joint(nn.Module):
             RequestError: no encoder, not one picture a sample, a text that is too long, or objects that cannot be read.
             MediaError: a picture that cannot be decoded.
         """
-        return Pairs(self.reader(samples, roles), self.look(samples))
+        return Pairs(self.reader(samples, roles), self.look([self.view(sample) for sample in samples]))
 
-    def look(self, samples: Sequence[Sample], trace: Trace = SILENT) -> Regions:
-        """The regions of the samples' pictures, through the encoder. Raises what `batch` does."""
+    def view(self, sample: Sample) -> View:
+        """A sample's picture, decoded and prepared for the encoder. Raises what `batch` does."""
+        return view(sample, self.eyes, self.config.regions.at)
+
+    def look(self, views: Sequence[View], trace: Trace = SILENT) -> Regions:
+        """The regions of pictures, through the encoder. Raises what `batch` does."""
+        return look(views, self.eyes, trace)
+
+    @property
+    def eyes(self) -> ViTEncoder | EfficientNetEncoder:
+        """The image encoder.
+
+        Raises:
+            RequestError: there is none.
+        """
         if self.encoder is None:
             raise RequestError("joint model", "has no image encoder", "Give Regions of features, or build it with one")
-        return see(samples, self.encoder, self.config.regions.at, trace)
+        return self.encoder
 
 
 def _streams(config: JointConfig) -> OneStream | TwoStreams:

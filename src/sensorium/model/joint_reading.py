@@ -73,34 +73,48 @@ def picture_of(sample: Sample) -> tuple[int, int, Image]:
     return found[0]
 
 
-def see(samples: Sequence[Sample], encoder: Encoder, at: Literal["cells", "boxes"], trace: Trace = SILENT) -> Regions:
-    """The samples' pictures through an encoder: every cell of its grid, or the boxes of their objects.
+class View(NamedTuple):
+    """A sample's picture before the encoder.
+
+    Args:
+        tensors: of its pieces. cells_TX: the boxes of all their cells. boxes_GX: those of the regions asked for.
+        spots: where each region comes from.
+    """
+
+    tensors: tuple[Tensor, ...]
+    cells_TX: Tensor
+    boxes_GX: Tensor
+    spots: tuple[Placement, ...]
+
+
+def view(sample: Sample, encoder: Encoder, at: Literal["cells", "boxes"]) -> View:
+    """A sample's picture, decoded and prepared: every cell of the encoder's grid, or the boxes of the sample's objects.
 
     Raises:
-        RequestError: not one picture a sample, or (at boxes) no objects. MediaError: a picture that cannot be decoded.
+        RequestError: not one picture, or (at boxes) no objects. MediaError: a picture that cannot be decoded.
     """
-    found = [picture_of(sample) for sample in samples]
-    pieces = [encoder.prepare(image.decode(part.source)) for _, _, part in found]
-    features = encoder([piece.tensor for row in pieces for piece in row if piece.tensor is not None], trace)
+    number, place, part = picture_of(sample)
+    pieces = encoder.prepare(image.decode(part.source))
+    cells_TX = torch.cat([cells(piece.grid, piece.extent) for piece in pieces])
+    spans = [(piece.grid, piece.extent) for piece in pieces]
+    if at == "boxes":
+        spans = [((1, 1), thing.box) for thing in things_of(sample)]
+    starts = accumulate((prod(grid) for grid, _ in spans), initial=0)
+    spots = tuple(Placement(0, number, place, Modality.IMAGE, start, *span) for start, span in zip(starts, spans, strict=False))
+    tensors = tuple(piece.tensor for piece in pieces if piece.tensor is not None)
+    return View(tensors, cells_TX, torch.tensor([box for _, box in spans]) if at == "boxes" else cells_TX, spots)
+
+
+def look(views: Sequence[View], encoder: Encoder, trace: Trace = SILENT) -> Regions:
+    """Views through an encoder, all pieces at once; regions that are not cells are pooled of them."""
+    features = encoder([tensor for one in views for tensor in one.tensors], trace)
     seen = iter(zip(features.x_BTD, features.valid_BT, strict=True))
-    x, boxes, spots = list[Tensor](), list[Tensor](), list[tuple[Placement, ...]]()
-    for sample, (number, place, _), row in zip(samples, found, pieces, strict=True):
-        x_TD = torch.cat([x_TD[valid_T] for x_TD, valid_T in (next(seen) for _ in row)])
-        cells_TX = torch.cat([cells(piece.grid, piece.extent) for piece in row])
-        spans = [(piece.grid, piece.extent) for piece in row]
-        if at == "boxes":
-            spans = [((1, 1), thing.box) for thing in things_of(sample)]
-            boxes.append(torch.tensor([extent for _, extent in spans]))
-            x.append(pool_boxes(x_TD, cells_TX, boxes[-1]))
-        else:
-            boxes.append(cells_TX)
-            x.append(x_TD)
-        starts = accumulate((prod(grid) for grid, _ in spans), initial=0)
-        spots.append(
-            tuple(Placement(0, number, place, Modality.IMAGE, start, *span) for start, span in zip(starts, spans, strict=False))
-        )
+    x = []
+    for one in views:
+        x_TD = torch.cat([x_TD[valid_T] for x_TD, valid_T in (next(seen) for _ in one.tensors)])
+        x.append(x_TD if one.boxes_GX is one.cells_TX else pool_boxes(x_TD, one.cells_TX, one.boxes_GX))
     padded = pad(x)
-    return Regions(padded.x_BTD, padded.valid_BT, pad(boxes).x_BTD, tuple(spots))
+    return Regions(padded.x_BTD, padded.valid_BT, pad([one.boxes_GX for one in views]).x_BTD, tuple(one.spots for one in views))
 
 
 class WordReader:

@@ -35,6 +35,8 @@ from sensorium.parts import Audio, Image, Message, Part, Text
 
 AT_ONCE = 64
 """Media in one pass where no gradient is wanted."""
+ALIKE = 16
+"""Texts in one pass, of like lengths."""
 
 
 class PairConfig(ClosedConfig):
@@ -101,7 +103,7 @@ class Pair(nn.Module):
         return self._pool(self.image_head, Features(x_PTD, torch.ones(x_PTD.shape[:2], dtype=torch.bool)))
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors `(P, dim)`; as many positions are computed as the longest text has.
+        """Unit vectors `(P, dim)`; texts of like lengths go together, so that little is computed for padding.
 
         Raises:
             RequestError: a text longer than the text tower's positions.
@@ -111,10 +113,10 @@ class Pair(nn.Module):
         if longest > most:
             problem = f"takes {longest} tokens, the text tower reads {most}"
             raise RequestError(f"text {texts[[len(row) for row in rows].index(longest)][:40]!r}", problem, "Shorten it")
-        ids_PT = torch.tensor([row + [self.config.text.pad] * (longest - len(row)) for row in rows])
-        valid_PT = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
-        x_PTD = self.text(ids_PT, None if bool(valid_PT.all()) else valid_PT)
-        return self._pool(self.text_head, Features(x_PTD, valid_PT))
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        groups = [order[start : start + ALIKE] for start in range(0, len(order), ALIKE)]
+        vectors_PD = torch.cat([self._texts([rows[index] for index in group]) for group in groups])
+        return vectors_PD[torch.tensor(order).argsort()]
 
     def sounds(self, mels: Sequence[Tensor]) -> Tensor:
         """Spectrograms `mel_MT` to unit vectors `(P, dim)`.
@@ -185,6 +187,14 @@ class Pair(nn.Module):
                 dim_in=width, dim_out=config.dim, queries=config.queries, dim=min(width, 2 * config.dim), hidden=2 * config.dim
             )
         )
+
+    def _texts(self, rows: Sequence[list[int]]) -> Tensor:
+        """Ids to unit vectors, padded to the longest."""
+        longest = max(map(len, rows))
+        ids_PT = torch.tensor([row + [self.config.text.pad] * (longest - len(row)) for row in rows])
+        valid_PT = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
+        x_PTD = self.text(ids_PT, None if bool(valid_PT.all()) else valid_PT)
+        return self._pool(self.text_head, Features(x_PTD, valid_PT))
 
     def _pool(self, head: EmbeddingHead, features: Features) -> Tensor:
         vectors_PD: Tensor = head(features)

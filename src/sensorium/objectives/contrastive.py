@@ -37,8 +37,9 @@ class Doubt:
     """How much the pairs of a batch are doubted; captions gathered from the web are often of something else (ALIGN).
 
     Args:
-        trim: this share of the pairs, those of the largest loss in the batch, is left out of it (iterative trimmed loss,
-            Shen & Sanghavi 2019). A little more than the share of wrong captions is about right.
+        trim: up to this share of the pairs is left out of the batch, those of the largest loss (iterative trimmed loss, Shen &
+            Sanghavi 2019), and of them only what the model finds less likely than chance: one that knows nothing yet leaves
+            out none. A little more than the share of wrong captions is about right.
         soft: this share of each target is what the model itself says (soft bootstrapping, Reed et al. 2015, eq. 5).
     """
 
@@ -89,7 +90,7 @@ class Contrast(nn.Module):
         total, size = losses_P.sum(), len(losses_P)
         same = float(images_PD.detach().mean(0).square().sum())
         counted = len(images_PD)
-        terms = {"loss": (float(total.detach()), size), "found": (found, counted), "collapse": (same * counted, counted)}
+        terms = {"loss": (float(total.detach()), size), "found": (found, counted), "crowded": (same * counted, counted)}
         return Loss(total, size, {name: (value, float(count)) for name, (value, count) in terms.items()})
 
     def scores(self, images_PD: Tensor, texts_XD: Tensor) -> Tensor:
@@ -118,15 +119,16 @@ class Contrast(nn.Module):
         return losses_P
 
     def _believed(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
-        """The pairs whose own loss is not among the largest, in their order."""
+        """The pairs that are kept, in their order."""
         own_PP = own(len(scores_PP), scores_PP.device)
-        if self.form == "sigmoid":
-            losses_P = -scores_PP.diagonal()
-        else:
-            to_text_P = against_wrong(scores_PP.masked_fill(right_PP & ~own_PP, -torch.inf), own_PP)
-            losses_P = to_text_P + against_wrong(scores_PP.t().masked_fill(right_PP.t() & ~own_PP, -torch.inf), own_PP)
-        count = max(1, math.ceil((1 - self.doubt.trim) * len(losses_P)))
-        return losses_P.argsort()[:count].sort().values
+        others_PP = right_PP & ~own_PP
+        doubt_P = scores_PP.new_zeros(len(scores_PP))
+        for scores, others in ((scores_PP, others_PP), (scores_PP.t(), others_PP.t())):
+            chance_P = (~others).sum(1).log()
+            doubt_P = doubt_P + against_wrong(scores.masked_fill(others, -torch.inf), own_PP) - chance_P
+        count = max(1, math.ceil((1 - self.doubt.trim) * len(doubt_P)))
+        bar = doubt_P.sort().values[count - 1].clamp(min=0)
+        return (doubt_P <= bar).nonzero()[:, 0]
 
 
 def contrast(images_PD: Tensor, texts_PCD: Tensor, scale: Tensor) -> Loss:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sensorium.batch import Batch, Features, Modality
 from sensorium.data.flat import Flat
 from sensorium.data.packing import Packed, targets_of
+from sensorium.errors import RequestError
 from sensorium.fusion.splice import splice
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
@@ -38,7 +39,12 @@ class NextToken:
     """
 
     def __init__(
-        self, smoothing: float = 0.0, vocabulary: Sequence[int] | None = None, rare: int = 0, *, encoders: Encoders | None = None
+        self,
+        smoothing: float = 0.0,
+        vocabulary: Sequence[int] | None = None,
+        rare: int = 0,
+        *,
+        encoders: Encoders | None = None,
     ) -> None:
         self.smoothing, self.rare, self.encoders = smoothing, rare, encoders
         self.vocabulary_V = None if vocabulary is None else torch.tensor(sorted(set(vocabulary)))
@@ -55,11 +61,18 @@ class NextToken:
         return Loss(total, count, {"loss": (float(total.detach()), count), "right": (hits, float(len(ids_T)))})
 
     def hidden(self, model: MultimodalLM, packed: Packed | Flat | Batch) -> Tensor:
-        """Hidden states at the places of the targets, `(T, D)`."""
+        """Hidden states at the places of the targets, `(T, D)`.
+
+        Raises:
+            RequestError: packed or flat samples for a model with crossings, whose media every position of a row would see.
+        """
         if isinstance(packed, Batch):
             targets, whole_BLD = targets_of(packed), model(packed).hidden_BLD
             found_TD: Tensor = whole_BLD[targets.rows_T, targets.places_T]
             return found_TD
+        if model.crossings:
+            problem = "reads media by cross-attention, through which packed samples would see each other's"
+            raise RequestError("this model", problem, "Give it plain batches, whose rows stand side by side")
         features: dict[Modality, Features] = {}
         for kind, tensors in packed.media.items():
             seen = _padded(tensors) if self.encoders is None else self.encoders[kind](tensors)

@@ -28,8 +28,8 @@ class Average:
         if not self.tensors:
             self.tensors = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
             return
-        kept, now = list(self.tensors.values()), [parameter.detach() for parameter in self.parameters.values()]
-        torch._foreach_lerp_(kept, now, 1 - self.decay)
+        kept = [self.tensors[name] for name in self.parameters]
+        torch._foreach_lerp_(kept, [parameter.detach() for parameter in self.parameters.values()], 1 - self.decay)
 
     @contextmanager
     def shown(self) -> Iterator[None]:

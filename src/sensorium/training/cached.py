@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,35 @@ class CachedEncoder:
 
     def _count_changes(self) -> int:
         return sum(tensor._version for tensor in (*self.encoder.parameters(), *self.encoder.buffers()))
+
+
+def remembered(
+    encoders: Mapping[str, nn.Module], folder: Path, limit: int = 2**32
+) -> dict[str, Callable[[Sequence[Tensor]], Features]]:
+    """Encoders by modality that remember their features as long as they are frozen, and work as ever while they learn.
+
+    Args:
+        folder, limit: see `CachedEncoder`.
+    """
+    return {name: _Perhaps(encoder, folder, limit) for name, encoder in encoders.items()}
+
+
+class _Perhaps:
+    """An encoder, cached as soon as it is found frozen."""
+
+    def __init__(self, encoder: nn.Module, folder: Path, limit: int) -> None:
+        self.encoder, self.folder, self.limit = encoder, folder, limit
+        self.cached: CachedEncoder | None = None
+
+    def __call__(self, media: Sequence[Tensor]) -> Features:
+        if any(parameter.requires_grad for parameter in self.encoder.parameters()):
+            self.cached = None
+            learned: Features = self.encoder(media)
+            return learned
+        if self.cached is None:
+            self.encoder.eval()
+            self.cached = CachedEncoder(self.encoder, self.folder, self.limit)
+        return self.cached(media)
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -118,17 +118,19 @@ def corpus(data: Data, lay: Callable[[Row], R], join: Callable[[Sequence[R]], B]
     rank, size = world
     if data.rows % size:
         raise DataError("data.rows", f"of {data.rows} cannot be shared by {size} processes", "Make it a multiple of that")
+    count = data.parts
     mixture = Mixture(sources, data.weights, data.seed)
 
     def parts(laid: Sequence[R]) -> Sequence[B]:
-        return [join(some) for part in range(data.parts) if (some := laid[part :: data.parts])]
+        return [join(some) for part in range(count) if (some := laid[part::count])]
 
     mine = mixture.shard(rank, size) if size > 1 else mixture
     feed: Rows[R, B] = Rows(mine, lay, parts, data.rows // size, strict=data.strict)
     mine.broken = feed.drop
-    judged = _judged(held, data.judge)
-    batches = [join([lay(row) for row in judged[start : start + data.rows]]) for start in range(0, len(judged), data.rows)]
-    return Corpus(feed, batches, judged, mixture.fingerprint())
+    usable = [(row, laid) for row in _judged(held, data.judge) if (laid := feed.laid(row)) is not None]
+    starts = range(0, len(usable), data.rows)
+    batches = [join([laid for _, laid in usable[start : start + data.rows]]) for start in starts]
+    return Corpus(feed, batches, [row for row, _ in usable], mixture.fingerprint())
 
 
 class Lay:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor
 
 from sensorium.errors import RequestError, SensoriumError
@@ -55,7 +59,7 @@ def join(minutes: float = 30.0) -> World:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return World()
-    store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(minutes=minutes)))  # type: ignore[no-untyped-call]
+    store, rank, size = next(rendezvous("env://", timeout=timedelta(minutes=minutes)))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=minutes))
     return World(rank, size, store)
 
@@ -112,7 +116,7 @@ class Together:
         for bucket in _buckets([parameter.grad for parameter in due if parameter.grad is not None]):
             flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
             dist.all_reduce(flat)
-            for gradient, summed in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
+            for gradient, summed in zip(bucket, torch.split(flat, [gradient.numel() for gradient in bucket]), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
     def norm(self, gradients: Sequence[Tensor]) -> float:
@@ -152,8 +156,38 @@ class Together:
         return found
 
 
+class Learner(nn.Module):
+    """A model with its objectives called as one module, around which parameters are gathered and gradients are summed.
+
+    `touched` are the paths of the parameters that the backward passes of this step have reached in this process.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.touched: set[str] = set()
+        self.paths: dict[int, str] = {}
+        self._watched: set[int] = set()
+
+    def forward(self, objective: Any, batch: Any) -> Loss:
+        """The objective's loss on the batch."""
+        for path, parameter in self.model.named_parameters():
+            if parameter.requires_grad and id(parameter) not in self._watched:
+                self._watched.add(id(parameter))
+                parameter.register_post_accumulate_grad_hook(partial(self._touch, path))  # type: ignore[no-untyped-call]
+        loss: Loss = objective(self.model, batch)
+        return loss
+
+    def _touch(self, path: str, _parameter: Tensor) -> None:
+        self.touched.add(path)
+
+
 class Sharded(Together):
     """The exchange of a run whose parameters are spread by `spread`: gradients are summed in the backward pass already."""
+
+    def __init__(self, world: World, learner: Learner) -> None:
+        super().__init__(world)
+        self.learner = learner
 
     def begin(self, parameters: Sequence[nn.Parameter]) -> None:
         """They are alike: each process holds its part of what the first one had."""
@@ -170,7 +204,14 @@ class Sharded(Together):
             raise RequestError("a batch of a sharded run", problem, "Use larger batches, or do not shard")
 
     def gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """They are summed already."""
+        """They are summed already; one that no process's backward pass has reached becomes None again."""
+        reached = [self.learner.paths[id(parameter)] in self.learner.touched for parameter in parameters]
+        given = torch.tensor(reached, dtype=torch.int32)
+        dist.all_reduce(given)
+        for parameter, some in zip(parameters, given.tolist(), strict=True):
+            if not some:
+                parameter.grad = None
+        self.learner.touched.clear()
 
     def norm(self, gradients: Sequence[Tensor]) -> float:
         """Of the parts of all processes."""
@@ -178,19 +219,6 @@ class Sharded(Together):
             return 0.0
         total = torch.nn.utils.get_total_norm(gradients)
         return float(total.full_tensor() if isinstance(total, DTensor) else total)
-
-
-class Learner(nn.Module):
-    """A model with its objectives called as one module, around which parameters are gathered and gradients are summed."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, objective: Any, batch: Any) -> Loss:
-        """The objective's loss on the batch."""
-        loss: Loss = objective(self.model, batch)
-        return loss
 
 
 def spread(model: nn.Module, groups: Sequence[Group], world: World) -> tuple[Learner, list[Group]]:
@@ -204,25 +232,55 @@ def spread(model: nn.Module, groups: Sequence[Group], world: World) -> tuple[Lea
         groups: of the model before; what comes back has the spread parameters in their place.
 
     Raises:
-        RequestError: a group that thaws later, which spread parameters cannot.
+        RequestError: a group that thaws later, which spread parameters cannot, or parameters that are not the model's.
     """
+    known = dict(model.named_parameters())
+    if other := [name for group in groups for name in group.parameters if name not in known]:
+        raise RequestError(f"parameter {other[0]}", "is an objective's own, which shards cannot hold", "Do not shard")
     if late := [name for group in groups if group.thaw for name in group.parameters]:
-        raise RequestError(f"part of {late[0]}", "thaws during the run, which shards cannot", "Thaw it at once, or do not shard")
+        raise RequestError(
+            f"part of {late[0]}", "thaws during the run, which shards cannot", "Thaw it at once, or do not shard"
+        )
     learner = Learner(model)
-    mesh = dist.init_device_mesh("cpu", (world.size,))
-    sharded = fully_shard(learner, mesh=mesh, reshard_after_forward=False)
+    mesh = init_device_mesh("cpu", (world.size,))
+    sharded = fully_shard(learner, mesh=mesh, reshard_after_forward=True)
     sharded.set_gradient_divide_factor(1.0)
     sharded.set_force_sum_reduction_for_comms(True)
     sharded.set_reduce_scatter_unused_params(True)
     now = dict(model.named_parameters())
+    learner.paths = {id(parameter): path for path, parameter in now.items()}
     return learner, [group._replace(parameters={name: now[name] for name in group.parameters}) for group in groups]
 
 
-def gathered(model: nn.Module) -> dict[str, Tensor]:
-    """The whole state dict of a spread model, in every process."""
-    return {
-        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor for name, tensor in model.state_dict().items()
-    }
+class Through:
+    """An objective as `Learner` calls it: the one to train with, where the objective itself is for the plain model."""
+
+    def __init__(self, objective: Callable[[Any, Any], Loss]) -> None:
+        self.objective = objective
+
+    def __call__(self, learner: Learner, batch: Any) -> Loss:
+        """Its loss on the batch."""
+        loss: Loss = learner(self.objective, batch)
+        return loss
+
+
+@contextmanager
+def whole(learner: Learner) -> Iterator[None]:
+    """Within it the model has plain whole parameters, to evaluate it with."""
+    assert isinstance(learner, FSDPModule), "it is not spread"
+    learner.unshard()
+    try:
+        yield
+    finally:
+        learner.reshard()
+
+
+def collect(learner: Learner) -> None:
+    """After the training: the model has plain whole parameters again, in every process."""
+    for module in learner.model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if isinstance(parameter, DTensor):
+                module.register_parameter(name, nn.Parameter(parameter.full_tensor(), parameter.requires_grad))
 
 
 def _told(error: BaseException, rank: int) -> list[str]:

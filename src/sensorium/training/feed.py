@@ -161,7 +161,7 @@ class Rows(Generic[R, B]):
             DataError: the stream ends, or none of the rows of ten batches can be used; with `strict` also the first bad row.
         """
         for _ in range(10):
-            laid = [done for row in self._take() if (done := self._lay(row)) is not None]
+            laid = [done for row in self._take() if (done := self.laid(row)) is not None]
             if laid:
                 return self.join(laid)
         shown = self.dropped.first[-1]
@@ -192,7 +192,12 @@ class Rows(Generic[R, B]):
                 rows.append(row)
         return rows
 
-    def _lay(self, row: Row) -> R | None:
+    def laid(self, row: Row) -> R | None:
+        """One row laid out, or None if it is dropped.
+
+        Raises:
+            UnlearnableError: it has no learned token. DataError: it cannot be used, with `strict`.
+        """
         try:
             return self.lay(row)
         except UnlearnableError:

@@ -1,7 +1,7 @@
 """Recipes: Python files with a `Config` and a `main(config, run)`, found by name or path, checked, and run.
 
 They are no modules of the package: they stand above it, and a user's copy takes the same way as ours. In a source tree they
-are `recipes/` at its root; an installed package carries them as data in `sensorium/recipes`.
+are `recipes/` at its root; an installed package carries them as data, in `share/sensorium/recipes` of the environment.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,10 @@ from sensorium.training.config import parse
 from sensorium.training.distributed import join, leave
 from sensorium.training.run import Listener, Outcome, Recipe, Run
 
-_HOMES = (Path(sensorium.__file__).parent / "recipes", Path(sensorium.__file__).parents[2] / "recipes")
+_HOMES = (
+    Path(sensorium.__file__).parents[2] / "recipes",
+    Path(sysconfig.get_path("data")) / "share" / "sensorium" / "recipes",
+)
 
 
 def names(homes: Iterable[Path] = _HOMES) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,19 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from sensorium.cache import cache_folder
 from sensorium.data.fault import Tally
 from sensorium.errors import DependencyError, RequestError
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.nn.lora import adapted
+from sensorium.nn.peft import save_adapter
+from sensorium.objectives.next_token import Encoders
 from sensorium.parts import Sample
 from sensorium.training import gate
 from sensorium.training.average import Average
+from sensorium.training.cached import remembered
 from sensorium.training.config import Settings
-from sensorium.training.distributed import Together, World
+from sensorium.training.distributed import Learner, Sharded, Through, Together, World, collect, spread, whole
 from sensorium.training.energy import start_meter
 from sensorium.training.feed import Watched
 from sensorium.training.loop import Alone, Keeper, Loop, Rig, Step
@@ -54,6 +59,8 @@ class Training(Settings):
             is evaluated and exported; 0 is none. recompute: make activations again in the backward pass.
         evaluate_every, save_every: steps (0: only at the end, and by the clock). save_minutes: by the clock. keep: states.
         patience: evaluations without progress that end the run; 0 is never. live: a view beside the log.
+        features: gigabytes of disk for what frozen encoders make of media (see `training.cached`); 0 makes it anew every step.
+        shards: in several processes, spread parameters and the optimiser's state over them; alone, it changes nothing.
     """
 
     steps: int = Field(default=1000, gt=0)
@@ -70,6 +77,8 @@ class Training(Settings):
     keep: int = Field(default=2, gt=0)
     patience: int = Field(default=0, ge=0)
     live: Literal["none", "tensorboard"] = "none"
+    features: float = Field(default=0.0, ge=0)
+    shards: bool = False
     truth: Truth = Truth()
 
 
@@ -131,6 +140,11 @@ class Run:
         """This process's number and how many there are, for `corpus`."""
         return self.world.rank, self.world.size
 
+    def encoders(self, model: MultimodalLM) -> Encoders:
+        """The model's encoders for an objective; with `training.features`, frozen ones remember what they have seen."""
+        room = int(self.config.training.features * 2**30)
+        return remembered(dict(model.encoders.items()), cache_folder() / "features", room) if room else model.encoders
+
     def log(self, event: str, **values: Any) -> None:
         """One line for `log.jsonl` and whoever listens."""
         row = {"event": event, **values}
@@ -161,11 +175,25 @@ class Run:
         watched = {task.name: Watched(task.feed) for task in tasks}
         tasks = [replace(task, feed=watched[task.name]) for task in tasks]
         groups = [*arrange(model, {key: part for key, part in parts.items() if key != OBJECTIVE}), *_own(tasks, parts)]
-        precision = self.files.facts.get("precision") or chosen(training.precision)
+        together = Together(self.world) if self.world.size > 1 else None
+        wanted = training.precision
+        precision = self.files.facts.get("precision") or chosen(wanted)
+        if together is not None:  # a measured choice may differ between processes
+            precision = together.told(precision)[0]
         facts = {"precision": precision, "data": {**self.files.facts.get("data", {}), name: data}}
         self.files.note(**facts, learning=_counts(groups))
         cast = partial(casting, precision)
         timetable = Timetable(training.schedule, training.steps, training.patience, training.minutes)
+        learner: nn.Module = model
+        learned = tasks
+        shards = training.shards
+        if together is not None and shards:
+            if training.average:
+                problem = "keeps an average of the parameters, which shards cannot show"
+                raise RequestError("training.average", problem, "Set it to 0, or training.shards=false")
+            learner, groups = spread(model, groups, self.world)
+            together = Sharded(self.world, learner)
+            learned = [replace(task, objective=Through(task.objective)) for task in tasks]
         judge, trail = Judge(model, tasks, training.truth, cast), _Trail(self, watched, name)
         live = _live(training.live, self.folder / "live") if self.world.first else None
 
@@ -177,7 +205,8 @@ class Run:
 
         def evaluate(place: Place, average: Average) -> float | None:
             learning = {part_of(path) for group in groups if group.thaw < place.step for path in group.parameters}
-            with average.shown():
+            gathered: AbstractContextManager[None] = whole(learner) if isinstance(learner, Learner) else nullcontext()
+            with gathered, average.shown():
                 verdict = judge(place.step, learning)
             trail.evaluation(place.step, verdict.values)
             if live is not None:
@@ -185,7 +214,6 @@ class Run:
             return verdict.loss
 
         modules = [model, *(task.objective for task in tasks if isinstance(task.objective, nn.Module))]
-        together = Together(self.world) if self.world.size > 1 else None
         states = self.folder / "states" / name
         keeper: Keeper = States(states, training.keep) if together is None else SharedStates(states, together, training.keep)
         rig = Rig(
@@ -204,10 +232,12 @@ class Run:
             evaluate_every=training.evaluate_every,
             accuse=partial(accuse, modules),
         )
-        loop = Loop(model, tasks, groups, timetable, rig)
+        loop = Loop(learner, learned, groups, timetable, rig)
         again = recomputing(model) if training.recompute else nullcontext()
         with again, together or nullcontext():
             place = loop.run()
+            if isinstance(learner, Learner):
+                collect(learner)
         loop.average.show()
         outcome = Outcome(place.step, trail.first(), trail.last())
         self.outcomes[name] = outcome
@@ -215,7 +245,8 @@ class Run:
         return outcome
 
     def export(self, model: MultimodalLM, base: str, samples: Sequence[Sample] = ()) -> Path:
-        """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured.
+        """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured; and its language
+        model's adapter, if it has one, once more as `adapter/`, which `peft` reads.
 
         Args:
             base: what the run began from. samples: a few conversations to compare the written model by.
@@ -236,6 +267,8 @@ class Run:
         facts["parameters trained"] = self.files.facts.get("learning", {})
         before = model.blueprint.card if model.blueprint is not None else ""
         gate.export(model, destination, gate.card_of(base, self.folder.resolve().name, facts, before), samples)
+        if adapted(model.decoder):
+            save_adapter(model.decoder, self.folder / "adapter", base=base)
         self.log("export", folder=str(destination))
         return destination
 

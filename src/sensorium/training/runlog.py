@@ -26,6 +26,7 @@ class RunFolder:
 
     Args:
         config: plain JSON. resume: the folder is there and its configuration is this one.
+        writes: only one process of a run does, and checks that the folder is free.
 
     Raises:
         RequestError: the folder is not empty and is not to be gone on in, or it is of another configuration.
@@ -36,13 +37,15 @@ class RunFolder:
         there = (path / CONFIG).is_file()
         if resume and there:
             _same(path, json.loads((path / CONFIG).read_text("utf-8")), config)
-        elif path.is_dir() and any(path.iterdir()):
+        elif writes and path.is_dir() and any(path.iterdir()):
             problem = "holds a run already" if there else "is not empty"
             raise RequestError(str(path), problem, "Add --resume to go on with it, or name a new folder")
         elif writes:
             path.mkdir(parents=True, exist_ok=True)
             _write(path / CONFIG, config)
-        self.facts: dict[str, Any] = json.loads((path / FACTS).read_text("utf-8")) if (path / FACTS).is_file() else {}
+        self.facts: dict[str, Any] = (
+            json.loads((path / FACTS).read_text("utf-8")) if (resume or writes) and (path / FACTS).is_file() else {}
+        )
 
     def note(self, **facts: Any) -> None:
         """Facts about the whole run, in `run.json`."""

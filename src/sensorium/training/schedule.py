@@ -158,6 +158,10 @@ class Timetable:
         self.schedule, self.steps, self.patience, self.minutes = schedule, steps, patience, minutes
         self.best, self.waited, self.factor = math.inf, 0, 1.0
         self.lowest, self.idle = math.inf, 0
+        self._warmup = schedule.warmup
+        shape(schedule, 0, steps)  # every setting is read before the first step, however short the run
+        self._least, self._wait = (schedule.least, schedule.patience) if isinstance(schedule, Plateau) else (0.0, 0)
+        self._times, self._floor = (schedule.factor, schedule.floor) if isinstance(schedule, Plateau) else (1.0, 0.0)
 
     @property
     def stopped(self) -> bool:
@@ -170,22 +174,21 @@ class Timetable:
 
     def rate(self, step: int, minutes: float) -> float:  # noqa: ARG002 (a `Plan` goes by the clock too)
         """Factor on the learning rate of step `step`, counted from 0."""
-        warmup = self.schedule.warmup
-        if step < warmup:
-            return (step + 1) / warmup
-        return self.factor * shape(self.schedule, step - warmup, self.steps - warmup)
+        if step < self._warmup:
+            return (step + 1) / self._warmup
+        return self.factor * shape(self.schedule, step - self._warmup, self.steps - self._warmup)
 
     def hear(self, loss: float) -> None:
         """Count evaluations without progress; a plateau lowers the rate."""
         self.lowest, self.idle = (loss, 0) if loss < self.lowest else (self.lowest, self.idle + 1)
         if not isinstance(self.schedule, Plateau):
             return
-        if loss < self.best * (1 - self.schedule.least):
+        if loss < self.best * (1 - self._least):
             self.best, self.waited = loss, 0
             return
         self.waited += 1
-        if self.waited > self.schedule.patience:
-            self.factor, self.waited = max(self.factor * self.schedule.factor, self.schedule.floor), 0
+        if self.waited > self._wait:
+            self.factor, self.waited = max(self.factor * self._times, self._floor), 0
 
     def state(self) -> dict[str, Any]:
         """What was heard; an infinite loss is None, for JSON."""

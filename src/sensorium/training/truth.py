@@ -92,6 +92,7 @@ class Judge:
 
     def __init__(self, model: Any, tasks: Sequence[Task[Any]], truth: Truth, casting: Any) -> None:
         self.model, self.tasks, self.truth, self.casting = model, tasks, truth, casting
+        self._patience = truth.patience
         self._touched: set[str] = set()
         self._steps = 0
         self._strikes: dict[str, int] = {}
@@ -190,7 +191,7 @@ class Judge:
     def _count(self, signs: Mapping[str, str], step: int) -> None:
         self._strikes = {name: self._strikes.get(name, 0) + 1 for name in signs}
         for name, times in self._strikes.items():
-            if self.truth.patience and times >= self.truth.patience:
+            if self._patience and times >= self._patience:
                 problem = f"{signs[name]}, at {times} evaluations running, up to step {step}"
                 remedy = "Lower the rate, check the media, or set training.truth.patience=0 to go on all the same"
                 raise CheckpointError(name, problem, remedy)

@@ -39,7 +39,7 @@ def search(
         import optuna
     except ImportError as error:
         raise DependencyError("optuna", "is not installed", "Install sensorium[train]") from error
-    ranges = [_range(text) for text in space]
+    ranges = [parse_range(text) for text in space]
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
@@ -86,7 +86,12 @@ def _loss_of(folder: Path, chosen: Sequence[str]) -> float | None:
     return float(row["loss"]) if row.get("sets") == list(chosen) else None
 
 
-def _range(text: str) -> tuple[str, Suggest]:
+def parse_range(text: str) -> tuple[str, Suggest]:
+    """A key and what draws a value for it.
+
+    Raises:
+        RequestError: it is not of one of the forms.
+    """
     key, equals, what = text.partition("=")
     found = _RANGE.fullmatch(what.replace(" ", ""))
     if not equals or (found is None and "|" not in what):

@@ -1,0 +1,288 @@
+"""Measures what joint objectives teach on the synthetic world: python -m benchmarks.objectives_joint [--only words,regions].
+
+Every number is of scenes that were not trained on. Figures depend on the steps given; processor time is printed beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.estimate import Estimate, estimate
+from benchmarks.joint_world import WORDINGS, Shown, Splits, build, captioned, captions, fall, named, read, splits, train
+from sensorium.batch import Features, Modality
+from sensorium.data.synthetic import RATE, Scene
+from sensorium.fusion.pairs import Pairs
+from sensorium.model.autoencoder import Autoencoder, AutoencoderConfig
+from sensorium.model.joint import Joint
+from sensorium.model.joint_config import CoAttentive, Modular, SingleStream, Streams
+from sensorium.nn.trace import Trace
+from sensorium.objectives.answering import answering, places
+from sensorium.objectives.autoencoding import Autoencoding
+from sensorium.objectives.loss import Loss
+from sensorium.objectives.masked_language import Hidden, guess
+from sensorium.objectives.masked_region import restore
+from sensorium.objectives.pretraining import Pretraining, Weights
+from sensorium.objectives.word_region import transport
+
+KINDS = ("counting", "colour", "shape", "existence", "negation")
+FAMILIES: dict[str, tuple[Streams, int]] = {
+    "single stream": (SingleStream(depth=3), 128),
+    "two streams (ViLBERT)": (CoAttentive(depth=1), 64),
+    "two streams (MCAN)": (Modular(depth=1), 128),
+}
+"""Streams and the width of their MLPs, which makes their parameters as many."""
+
+
+ALONE = {
+    "matching": Weights(masked_language=0, masked_region=0),
+    "words": Weights(masked_region=0, matching=0, word_region=0, contrast=0),
+    "regions": Weights(masked_language=0, matching=0, word_region=0, contrast=0),
+}
+"""Terms that are learned together. Matching finds its wrong partners by the contrast and carries the transport."""
+
+
+class Result(NamedTuple):
+    """What came of a training: measures by name, by how much each term fell, and seconds of processor time."""
+
+    scores: dict[str, Estimate]
+    falls: dict[str, float]
+    seconds: float
+
+
+def draw(step: int, count: int, rows: int) -> list[int]:
+    """Rows of a step, without repetition."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(step))[:rows].tolist()
+
+
+# Pretraining: matching, masked words and regions, word-region transport
+
+
+def pretraining(
+    data: Splits, steps: int, weights: Weights, *, wordings: int = WORDINGS, share: float = 0.3, rate: float = 3e-3
+) -> Result:
+    """One stream learns the terms that have a weight, from captions of so many wordings; then it is asked about each alone."""
+    torch.manual_seed(0)
+    texts = [text for shown in data for scene in shown.scenes for text in scene.captions()]
+    model = build(texts, SingleStream(depth=2), 64, 128)
+    objective = Pretraining(64, weights, "classes", share)
+    said, begun = captions(model, data.train), time.process_time()
+
+    def loss(step: int) -> Loss:
+        which = draw(step, len(data.train), 32)
+        pairs = captioned(said, data.train, which, step, wordings)
+        return objective.terms(model, pairs, [str(row) for row in which], step)
+
+    curves = train(torch.nn.ModuleList([model, objective]), loss, steps, rate)
+    spent = time.process_time() - begun
+    with torch.no_grad():
+        scores = judged(model.eval(), data.test, weights)
+    return Result(scores, {name: fall(curve) for name, curve in curves.items() if not name.endswith("wrong")}, spent)
+
+
+def judged(model: Joint, shown: Shown, weights: Weights) -> dict[str, Estimate]:
+    """A pretrained model's scores, for the terms that have a weight, on scenes that it has not seen."""
+    rows, scores = list(range(len(shown))), dict[str, Estimate]()
+    pairs = captioned(captions(model, shown), shown, rows, 0)
+    if weights.matching:
+        scores["matching AUC, another scene's caption"] = auc(model, pairs, pairs.take(rows[1:] + rows[:1], rows))
+        scores["matching AUC, one thing wrong"] = auc(model, *minimal(model, shown))
+    if weights.word_region:
+        scores["word-region pairs from the plan"] = aligned(model, pairs, shown.scenes)
+    if weights.masked_language:
+        scores |= words(model, pairs, shown.scenes)
+    if weights.masked_region:
+        scores |= regions(model, pairs, shown.scenes)
+    return scores
+
+
+def auc(model: Joint, right: Pairs, wrong: Pairs) -> Estimate:
+    """The chance that a matched pair scores above a mismatched one, with the interval of its matched pairs."""
+    good_B, bad_B = (model.match(model(pairs).pooled_BD)[:, 0] for pairs in (right, wrong))
+    wins_BB = (good_B[:, None] > bad_B).float() + 0.5 * (good_B[:, None] == bad_B).float()
+    return estimate(wins_BB.mean(1).tolist())
+
+
+def minimal(model: Joint, shown: Shown) -> tuple[Pairs, Pairs]:
+    """Captions, and the same with one thing of another colour or shape, which the edited scene would have."""
+    edits = [(row, scene.edit()[0]) for row, scene in enumerate(shown.scenes)]
+    kept = [(row, other) for row, other in edits if len(other.things) == len(shown.scenes[row].things)]
+    true = read(model, [shown.scenes[row].captions()[1] for row, _ in kept])
+    false = read(model, [other.captions()[1] for _, other in kept])
+    seen = shown.regions.take([row for row, _ in kept])
+    return Pairs(true, seen), Pairs(false, seen)
+
+
+def words(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> dict[str, Estimate]:
+    """Colour and shape words hidden one a caption, with the picture and without."""
+    chosen_BL = torch.zeros_like(pairs.words.valid_BL)
+    for row, scene in enumerate(scenes):
+        told = sorted(named(pairs, row, scene, model))
+        chosen_BL[row, told[row % len(told)]] = True
+    hidden = Hidden(pairs.words.with_ids(pairs.words.ids_BL.masked_fill(chosen_BL, model.reader.mask)), chosen_BL)
+    blind = Pairs(pairs.words, pairs.regions.blind())
+    return {
+        "masked colours and shapes": share(*guess(model, pairs, hidden).terms["words_right"]),
+        "masked colours and shapes, blind": share(*guess(model, blind, hidden).terms["words_right"]),
+    }
+
+
+def regions(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> dict[str, Estimate]:
+    """Regions hidden one a picture and named by the truth, with the caption and without its words."""
+    masked_BG = torch.zeros_like(pairs.regions.valid_BG)
+    for row, scene in enumerate(scenes):
+        masked_BG[row, row % len(scene.things)] = True
+    mute_BL = torch.where(model.reader.content(pairs.words), model.reader.mask, pairs.words.ids_BL)
+    mute = Pairs(pairs.words.with_ids(mute_BL), pairs.regions)
+    return {
+        "masked regions named": share(*restore(model, pairs, masked_BG, "classes").terms["regions_right"]),
+        "masked regions named, no words": share(*restore(model, mute, masked_BG, "classes").terms["regions_right"]),
+    }
+
+
+def aligned(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> Estimate:
+    """Colour and shape words whose largest share of the plan goes to their own thing; in scenes of several things."""
+    trace = Trace(("joint.words.embedding", "joint.regions.embedding"))
+    output = model(pairs, trace=trace)
+    found = trace.result()
+    said = Features(found["joint.words.embedding"], model.reader.content(pairs.words))
+    plan_BLG = transport(said, Features(found["joint.regions.embedding"], output.regions.valid_BT)).plan_BLG
+    best_BL = plan_BLG.argmax(-1)
+    told = [(row, place, thing) for row, scene in enumerate(scenes) for place, thing in named(pairs, row, scene, model).items()]
+    return estimate([float(int(best_BL[row, place]) == thing) for row, place, thing in told if len(scenes[row].things) > 1])
+
+
+def share(right: float, count: float) -> Estimate:
+    """A share with its interval."""
+    return estimate([1.0] * int(right) + [0.0] * int(count - right))
+
+
+# Questions: the two families side by side
+
+
+def asked(shown: Shown) -> list[tuple[int, str, str]]:
+    """Scene, question, answer, of the kinds that an answer of one word settles."""
+    return [
+        (row, one.question, one.answer)
+        for row, scene in enumerate(shown.scenes)
+        for one in scene.questions()
+        if one.kind in KINDS
+    ]
+
+
+def questions(data: Splits, family: str, steps: int, *, batch: int = 64, rate: float = 2e-3, seed: int = 0) -> Result:
+    """One family learns to answer; with its regions, and with nothing in them."""
+    torch.manual_seed(seed)
+    taught, tested = asked(data.train), asked(data.test)
+    answers = sorted({answer for _, _, answer in taught})
+    streams, mlp = FAMILIES[family]
+    model = build([text for _, text, _ in (*taught, *tested)], streams, 64, mlp, answers)
+    said, begun = read(model, [text for _, text, _ in taught]), time.process_time()
+
+    def loss(step: int) -> Loss:
+        which = draw(step + 10**6 * seed, len(taught), batch)
+        pairs = Pairs(said.take(which), data.train.regions.take([taught[row][0] for row in which]))
+        return answering(model, pairs, [taught[row][2] for row in which])
+
+    curves = train(model, loss, steps, rate)
+    spent = time.process_time() - begun
+    tested = [one for one in tested if one[2] in answers]
+    pairs = Pairs(read(model, [text for _, text, _ in tested]), data.test.regions.take([row for row, _, _ in tested]))
+    wanted_B = places(model, [answer for _, _, answer in tested])
+    assert model.answer is not None
+    with torch.no_grad():
+        model.eval()
+        seen_B, blind_B = (
+            (model.answer(model(Pairs(pairs.words, shown)).pooled_BD).argmax(-1) == wanted_B).float()
+            for shown in (pairs.regions, pairs.regions.blind())
+        )
+    scores = {"right": estimate(seen_B.tolist()), "right, blind": estimate(blind_B.tolist())}
+    scores["parameters"] = estimate([float(sum(parameter.numel() for parameter in core(model)))])
+    return Result(scores, {"answering": fall(curves["answering"])}, spent)
+
+
+def core(model: Joint) -> list[Tensor]:
+    """What the families differ in, and the head that they share: the heads for pretraining are not trained here."""
+    assert model.answer is not None
+    return [*model.embedding.parameters(), *model.streams.parameters(), *model.answer.parameters()]
+
+
+# Autoencoding: pictures and sounds of one thing
+
+
+def vectors(shown: Shown, bands: int = 32) -> dict[Modality, Tensor]:
+    """Of each scene the first thing's features, and the spectrum of its tone: log energies in bands up to 4 kHz."""
+    spectra = []
+    for scene in shown.scenes:
+        wave_T = torch.from_numpy(scene.sound()[:4096].copy())
+        power_S = torch.fft.rfft(wave_T * torch.hann_window(4096)).abs().square()[: 4096 * 4000 // RATE]
+        spectra.append((power_S.view(bands, -1).sum(1) + 1e-4).log())
+    return {Modality.IMAGE: shown.regions.x_BGD[:, 0], Modality.AUDIO: torch.stack(spectra)}
+
+
+def autoencoding(data: Splits, steps: int, *, batch: int = 128, rate: float = 3e-3) -> Result:
+    """Either modality rebuilt from the other alone: the error as a share of the mean predictor's."""
+    torch.manual_seed(0)
+    taught, tested = vectors(data.train), vectors(data.test)
+    dims = {kind: x_ND.shape[1] for kind, x_ND in taught.items()}
+    model = Autoencoder(AutoencoderConfig(dims=dims, hidden=128, code=64))
+    model.fit_scale(taught)
+    objective, begun = Autoencoding(), time.process_time()
+
+    def loss(step: int) -> Loss:
+        which = torch.tensor(draw(step, len(data.train), batch))
+        return objective(model, {kind: x_ND[which] for kind, x_ND in taught.items()}, step)
+
+    curves = train(model, loss, steps, rate)
+    spent, scores = time.process_time() - begun, {}
+    with torch.no_grad():
+        for given, wanted in ((Modality.IMAGE, Modality.AUDIO), (Modality.AUDIO, Modality.IMAGE)):
+            rebuilt_ND = model.decode(model.encode({given: model.standard(given, tested[given])}))[wanted]
+            truth_ND = model.standard(wanted, tested[wanted])
+            mean = truth_ND.square().mean()  # the training mean is zero here
+            scores[f"{wanted} from {given}, error against the mean's"] = estimate(
+                ((rebuilt_ND - truth_ND).square().mean(1) / mean).tolist()
+            )
+    return Result(scores, {name: fall(curve) for name, curve in curves.items()}, spent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="matching,words,regions,questions,autoencoding")
+    parser.add_argument("--scenes", type=int, default=3000)
+    parser.add_argument("--held", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=0, help="0: each run's own")
+    parser.add_argument(
+        "--wordings", type=int, default=WORDINGS, help="of captions, for pretraining; they are measured with the first"
+    )
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data = splits(args.scenes, args.held)
+    runs: dict[str, Callable[[], Result]] = {}
+    for name, weights in {"all": Weights(), **ALONE}.items():
+        if name in args.only.split(","):
+            runs[f"pretraining, {name}"] = lambda weights=weights: pretraining(
+                data, args.steps or 1000, weights, wordings=args.wordings
+            )
+    if "questions" in args.only:
+        for name in args.families.split(","):
+            runs[f"questions, {name}"] = lambda name=name: questions(data, name, args.steps or 2000)
+    if "autoencoding" in args.only:
+        runs["autoencoding"] = lambda: autoencoding(data, args.steps or 600)
+    for name, run in runs.items():
+        result = run()
+        print(f"\n{name}: {result.seconds:.0f} s of processor time", flush=True)
+        for score, value in result.scores.items():
+            print(f"  {score:45} {value}")
+        for term, value in result.falls.items():
+            print(f"  {term + ' fell by':45} {value:.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
