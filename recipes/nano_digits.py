@@ -57,9 +57,10 @@ def run(
     connector = model.connectors["audio"]
     assert isinstance(connector, Resampler)
     parameters = trainable(connector, "connectors.audio.")
-    assert connector.codebook is not None
-    connector.norm_out.weight.data.copy_(codes.gain.detach())
-    connector.codebook.codes.data.copy_(codes.all())
+    book = connector.codebook
+    assert book is not None
+    connector.get_parameter("norm_out.weight").data.copy_(codes.gain.detach())
+    book.codes.data.copy_(codes.all())
     for module in connector.modules():
         if isinstance(module, nn.Dropout):
             module.p = DROPOUT
@@ -76,7 +77,7 @@ def run(
         x_PTD = nn.functional.dropout(x_PTD, FORGOTTEN)
         with torch.autocast("cpu", torch.bfloat16):
             x_PQD = connector.gather(Features(x_PTD, valid_PT))
-        return nearness(connector.codebook.cosines(x_PQD), torch.tensor([word for _, word in rows]))
+        return nearness(book.cosines(x_PQD), torch.tensor([word for _, word in rows]))
 
     def epoch(number: int) -> list[Sequence[Thunk]]:
         """`AHEAD` batches, each of recordings about equally long."""

@@ -85,7 +85,8 @@ def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> N
 
 def test_codes_make_the_frozen_model_say_their_words(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, said = tiny(adapter=True), []
+    model = tiny(adapter=True)
+    said: list[str] = []
     before = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
     usual = model.connectors["audio"]
     codes = nano_codes.learn(model, ("zip", "fun"), tmp_path / "codes", said.append, steps=120)
@@ -98,7 +99,8 @@ def test_codes_make_the_frozen_model_say_their_words(tmp_path: Path) -> None:
 
 def test_digits_are_learned_from_recordings_as_they_are_and_perturbed(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, chance, said = tiny(), random.Random(0), []
+    model, chance = tiny(), random.Random(0)
+    said: list[str] = []
     shapes = ResamplerConfig(dim_in=24, dim_out=32, dim=24, queries=4, layers=1, heads=2, head_dim=12, hidden=48, codes=10)
     model.connectors["audio"] = Resampler(shapes)
     digits = [nano_data.Digit(f"{n}.flac", "train", nano_digits.WORDS[n % 10], "ann") for n in range(40)]
