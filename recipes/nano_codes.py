@@ -23,7 +23,7 @@ from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
 QUESTION, OTHER = "Which digit is spoken?", "What is said?"
-STEPS, RATE, MIXED, NOISE, TALK = 160, 5e-2, 0.35, 0.6, 4
+STEPS, RATE, MIXED, NOISE, TALK = 100, 5e-2, 0.35, 0.6, 4
 """`MIXED` and `NOISE`: how far a code is moved to another word's, and by chance. `TALK`: rows a step about other speech."""
 LINES = """Thank you.
 I'm sorry.

@@ -25,7 +25,7 @@ from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-STEPS, BATCH, AHEAD, RATE, DECAY, TIMES = 400, 64, 8, 1.5e-3, 0.05, 8
+STEPS, BATCH, AHEAD, RATE, DECAY, TIMES = 350, 64, 8, 1.5e-3, 0.05, 8
 DROPOUT, FORGOTTEN, LONGEST = 0.2, 0.15, 60
 """`FORGOTTEN`: the share of the features set to zero in training. `LONGEST`: steps of a recording that are read, 1.2 s."""
 
