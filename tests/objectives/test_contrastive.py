@@ -97,10 +97,31 @@ def test_doubt_leaves_out_exactly_the_wrong_pairs(form: str) -> None:
     texts_PD[[2, 7]] = images_PD[[7, 2]]
     doubting = Contrast(form, Doubt(trim=0.2))  # type: ignore[arg-type]
     kept = [0, 1, 3, 4, 5, 6, 8, 9]
-    wanted = mean(Contrast(form), images_PD[kept], texts_PD[kept])  # type: ignore[arg-type]
+    scores_PP = doubting.scores(images_PD, texts_PD).detach()
+    if form == "softmax":
+        own_P = torch.arange(10)
+        both = (F.cross_entropy(scores, own_P, reduction="none")[kept].mean() for scores in (scores_PP, scores_PP.t()))
+        wanted = float(sum(both)) / 2
+    else:
+        losses_PP = F.binary_cross_entropy_with_logits(scores_PP, torch.eye(10), reduction="none")
+        wanted = float(losses_PP.sum(1)[kept].mean())
     loss = doubting(images_PD, texts_PD)
     assert loss.size == 8
     assert float(loss.total.detach()) / 8 == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_doubted_picture_is_right_for_no_text_but_still_wrong_for_others() -> None:
+    """Pictures 0 and 1 have one caption; 1 shows something else. Text 0 is then right for picture 0 against 2 and 3 alone."""
+    images_PD = torch.eye(4)
+    images_PD[1] = -images_PD[0]
+    texts_PD = torch.eye(4)[[0, 0, 2, 3]]
+    right_PP = alike(["star", "star", "ring", "moon"])
+    loss = Contrast(doubt=Doubt(trim=0.3), scale=5.0)(images_PD, texts_PD, right_PP)
+    assert loss.size == 3
+    near, far = math.exp(5.0), 1.0
+    to_text = [2 * math.log(1 + 2 * far / near) / 2, *[math.log(1 + 3 * far / near)] * 2]
+    to_image = [math.log(1 + 2 * far / near), *[math.log(1 + 3 * far / near)] * 2]
+    assert float(loss.total.detach()) == pytest.approx((sum(to_text) + sum(to_image)) / 2, abs=1e-5)
 
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])

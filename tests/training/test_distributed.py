@@ -56,7 +56,12 @@ def told(folder: Path, case: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("case", ["even", "skewed", "sharded", "sharded skewed"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "case", ["skewed", "sharded skewed", pytest.param("even", marks=SLOW), pytest.param("sharded", marks=SLOW)]
+)
 def test_two_processes_give_the_losses_and_weights_of_one(case: str, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -77,7 +82,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(case: str, tmp_path: P
         assert two["weights"]["idle.weight"] == Towers().idle.weight.tolist(), "what no process touches stays"
 
 
-@pytest.mark.parametrize("case", ["run", "run shards"])
+@pytest.mark.parametrize("case", ["run shards", pytest.param("run", marks=SLOW)])
 def test_a_recipes_run_in_two_processes_is_that_of_one(case: str, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     whole_run(case, tmp_path / "alone", World())
@@ -98,7 +103,14 @@ def test_an_error_in_one_process_stops_all_with_its_message(tmp_path: Path) -> N
     assert "ProcessError: process 1: stopped with ZeroDivisionError: this row cannot be read" in first.said
 
 
-@pytest.mark.parametrize("kind", ["kept", "kept sharded"])
+def test_a_process_that_is_killed_stops_the_others(tmp_path: Path) -> None:
+    first, last = launch("killed", tmp_path)
+    assert last.code == -9
+    assert first.code == 1
+    assert "another process: has ended without a word: killed, or out of memory" in first.said
+
+
+@pytest.mark.parametrize("kind", ["kept sharded", pytest.param("kept", marks=SLOW)])
 def test_a_run_of_two_processes_goes_on_in_two_and_in_one(kind: str, tmp_path: Path) -> None:
     whole, cut, single = (tmp_path / name for name in ("whole", "cut", "single"))
     for folder in (whole, cut):

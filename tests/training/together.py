@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ class Squares:
 class Turns:
     """Batches of eight rows as a function of the step; with `skewed`, each process sees one kind only."""
 
-    def __init__(self, world: World, skewed: bool, fail: int = -1) -> None:
-        self.world, self.skewed, self.fail, self.turn = world, skewed, fail, 0
+    def __init__(self, world: World, skewed: bool, fail: int = -1, killed: bool = False) -> None:
+        self.world, self.skewed, self.fail, self.killed, self.turn = world, skewed, fail, killed, 0
 
     def draw(self) -> list[list[tuple[str, Tensor]]]:
         chance = torch.Generator().manual_seed(self.turn)
         if self.turn == self.fail and self.world.rank == self.world.size - 1:
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             raise ZeroDivisionError("this row cannot be read")
         self.turn += 1
         kinds = ["words", "pictures"] * 4 if self.skewed else ["words", "words", "pictures", "pictures"] * 2
@@ -83,7 +86,7 @@ def run(case: str, folder: Path, world: World, steps: int = 8) -> None:
         keeper=SharedStates(folder / "states", together) if "kept" in case else None,
         save_every=4,
     )
-    feed = Turns(world, "skewed" in case, 3 if "failing" in case else -1)
+    feed = Turns(world, "skewed" in case, 3 if "failing" in case or "killed" in case else -1, "killed" in case)
     with together:
         Loop(learner, [Task("squares", objective, feed)], groups, Plan(steps=steps, warmup=1, floor=1.0), rig).run()
         if isinstance(learner, Learner):

@@ -32,6 +32,7 @@ def run(
 ) -> None:
     """Train by a recipe; all about the run is kept in one folder."""
     from sensorium.training import recipe as recipes
+    from sensorium.training.config import parse
     from sensorium.training.runlog import command_line
 
     if copy is not None:
@@ -52,7 +53,7 @@ def run(
         best = look(recipe, sets, search, trials, out, command=command_line())
         typer.echo(f"{best.folder}\tloss {best.loss:.4f}\t{' '.join(best.sets)}")
         return
-    with _told(_steps(recipes.parse(recipes.load(recipes.find(recipe))[0], sets))) as listen:
+    with _told(_steps(parse(recipes.load(recipes.find(recipe))[0], sets))) as listen:
         recipes.execute(recipe, sets, out, resume=resume, command=command_line(), listen=listen)
 
 

@@ -37,9 +37,10 @@ class Doubt:
     """How much the pairs of a batch are doubted; captions gathered from the web are often of something else (ALIGN).
 
     Args:
-        trim: up to this share of the pairs is left out of the batch, those of the largest loss (iterative trimmed loss, Shen &
-            Sanghavi 2019), and of them only what the model finds less likely than chance: one that knows nothing yet leaves
-            out none. A little more than the share of wrong captions is about right.
+        trim: up to this share of the pairs is not learned, those of the largest loss in the batch (iterative trimmed loss,
+            Shen & Sanghavi 2019), and of them only what the model finds less likely than chance: one that knows nothing yet
+            learns from all. They stay among the negatives: without that, a model could make its task as easy as it likes.
+            A little more than the share of wrong captions is about right.
         soft: this share of each target is what the model itself says (soft bootstrapping, Reed et al. 2015, eq. 5).
     """
 
@@ -85,8 +86,9 @@ class Contrast(nn.Module):
         found = float(right_PP.gather(1, hits).float().sum())
         if self.doubt.trim:
             kept_P = self._believed(scores_PP.detach(), right_PP)
-            scores_PP, right_PP = scores_PP[kept_P][:, kept_P], right_PP[kept_P][:, kept_P]
-        losses_P = self._losses(scores_PP, right_PP)
+            losses_P = self._losses(scores_PP, right_PP, kept_P)[kept_P]
+        else:
+            losses_P = self._losses(scores_PP, right_PP)
         total, size = losses_P.sum(), len(losses_P)
         same = float(images_PD.detach().mean(0).square().sum())
         counted = len(images_PD)
@@ -103,32 +105,35 @@ class Contrast(nn.Module):
         """On the cosines."""
         return self.log_scale.clamp(max=math.log(_HIGHEST_SCALE)).exp()
 
-    def _losses(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
-        """Of each picture (and the text beside it)."""
+    def _losses(self, scores_PP: Tensor, right_PP: Tensor, kept_P: Tensor | None = None) -> Tensor:
+        """Of each picture (and the text beside it); one that is not kept is wrong for other texts, and right for none."""
         if self.form == "sigmoid":
             targets_PP = right_PP.to(scores_PP.dtype)
             if self.doubt.soft:
                 targets_PP = torch.lerp(targets_PP, scores_PP.detach().sigmoid(), self.doubt.soft)
             return F.binary_cross_entropy_with_logits(scores_PP, targets_PP, reduction="none").sum(1)
-        to_text_P = against_wrong(scores_PP, right_PP)
+        to_text_P, said_PP = against_wrong(scores_PP, right_PP), scores_PP
+        if kept_P is not None:
+            doubted_PP = right_PP & ~kept_P[:, None]
+            scores_PP, right_PP = scores_PP.masked_fill(doubted_PP, torch.finfo(scores_PP.dtype).min), right_PP & ~doubted_PP
         to_image_P = against_wrong(scores_PP.t(), right_PP.t())
         losses_P = (to_text_P + to_image_P) / 2
         if self.doubt.soft:
-            said_P = (_entropy(scores_PP) + _entropy(scores_PP.t())) / 2
+            said_P = (_entropy(said_PP) + _entropy(said_PP.t())) / 2
             losses_P = torch.lerp(losses_P, said_P, self.doubt.soft)
         return losses_P
 
     def _believed(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
-        """The pairs that are kept, in their order."""
+        """Which pairs are kept, bool."""
         own_PP = own(len(scores_PP), scores_PP.device)
         others_PP = right_PP & ~own_PP
         doubt_P = scores_PP.new_zeros(len(scores_PP))
         for scores, others in ((scores_PP, others_PP), (scores_PP.t(), others_PP.t())):
             chance_P = (~others).sum(1).log()
-            doubt_P = doubt_P + against_wrong(scores.masked_fill(others, -torch.inf), own_PP) - chance_P
+            doubt_P = doubt_P + against_wrong(scores.masked_fill(others, torch.finfo(scores.dtype).min), own_PP) - chance_P
         count = max(1, math.ceil((1 - self.doubt.trim) * len(doubt_P)))
         bar = doubt_P.sort().values[count - 1].clamp(min=0)
-        return (doubt_P <= bar).nonzero()[:, 0]
+        return doubt_P <= bar
 
 
 def contrast(images_PD: Tensor, texts_PCD: Tensor, scale: Tensor) -> Loss:
@@ -181,7 +186,7 @@ def against_wrong(scores_PX: Tensor, right_PX: Tensor) -> Tensor:
     """
     lowest = torch.finfo(scores_PX.dtype).min
     wrong_P1 = scores_PX.masked_fill(right_PX, lowest).logsumexp(1, keepdim=True)
-    losses_PX = F.softplus(wrong_P1 - scores_PX) * right_PX
+    losses_PX = F.softplus(wrong_P1 - scores_PX).masked_fill(~right_PX, 0.0)
     return losses_PX.sum(1) / right_PX.sum(1).clamp(min=1)
 
 

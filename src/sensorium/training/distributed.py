@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -30,6 +30,11 @@ Item = TypeVar("Item")
 _BUCKET = 8 * 2**20
 """Gradient numbers sent at once, 32 MiB in fp32."""
 _FAULT = "sensorium/fault"
+_SILENT = (
+    "another process",
+    "has ended without a word: killed, or out of memory",
+    "Go on with --resume, in fewer processes if so",
+)
 
 
 class World(NamedTuple):
@@ -142,12 +147,14 @@ class Together:
         """
         if error is None or self.world.store is None:
             return
-        broken = isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
-        if broken and self.world.store.check([_FAULT]):
-            thing, problem, remedy = json.loads(self.world.store.get(_FAULT))
-            raise ProcessError(thing, problem, remedy) from error
-        if not self.world.store.check([_FAULT]):
-            self.world.store.set(_FAULT, json.dumps(_told(error, self.world.rank)))
+        with suppress(dist.DistError):  # the process that kept the messages may be gone: then its own output must do
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            key = f"{_FAULT}/{attempt}"
+            told = json.loads(self.world.store.get(key)) if self.world.store.check([key]) else None
+            gone = isinstance(error, RuntimeError) and "by peer" in str(error)
+            if gone or (told and isinstance(error, RuntimeError)):
+                raise ProcessError(*(told or _SILENT)) from error
+            self.world.store.set(key, json.dumps(told or _told(error, self.world.rank)))
         leave(self.world)
 
     def _gather(self, value: Any) -> list[Any]:

@@ -377,13 +377,13 @@ def _live(kind: str, folder: Path) -> Callable[[int, Mapping[str, Any]], None] |
         raise DependencyError(
             "tensorboard", "is not installed", "Install sensorium[train], or set training.live=none"
         ) from error
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
 
     def write(step: int, row: Mapping[str, Any]) -> None:
         for key, value in row.items():
             if isinstance(value, int | float) and key not in ("step", "minutes"):
-                writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+                writer.add_scalar(key, value, step)
+        writer.flush()
 
     return write
 

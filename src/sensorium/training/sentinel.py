@@ -54,8 +54,8 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self, here: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.here, self.first, self.backward = here, None, False
-        self.first: str | None
+        self.here, self.backward = here, False
+        self.first: str | None = None
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
