@@ -46,7 +46,7 @@ $(VENV)/.run: $(VENV)/bin/uv pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(INSTALL) torch==2.13.0 -e ".[nano,foreign]" --group test --group lint
+	$(INSTALL) torch==2.13.0 -e ".[nano,foreign,train]" --group test --group lint
 	touch $@
 
 $(VENV)/.eval: $(VENV)/.dev

@@ -154,7 +154,7 @@ def _measure(options: argparse.Namespace, rows: Sequence[Row], tokenizer: Tokeni
     work = sum(_flops(start, flatten([batch])) for batch in batches[1:]) / (count - 1)
     report["utilisation"]["384 x 8, these rows"] = _share(work, report["ways"]["all"], peak, options)
     if options.shapes:
-        for shape in (Shape(768, 4, 2048), Shape(1024, 3, 2816)):
+        for shape in (Shape(768, 4, 2048), Shape(960, 3, 2560)):
             report["utilisation"][f"{shape.dim} x {shape.layers}, these rows"] = _wide(
                 shape, tokenizer, batches, cache, options
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sensorium.batch import Modality
 from sensorium.objectives.next_token import NextToken
-from sensorium.training.corpus import Data, Lay, corpus, join_flat
+from sensorium.training.corpus import Data, Lay, corpus, join_for
 from sensorium.training.optimizer import Part
 from sensorium.training.run import Recipe, Run
 from sensorium.training.start import fresh_connector, open_model
@@ -39,7 +39,7 @@ def main(config: Config, run: Run) -> None:
     parts = {f"connectors.{config.modality}": config.connector}
 
     # The data: pictures (or sounds) and what is said about them, end to end, none seeing another
-    data = corpus(config.data, Lay(model), join_flat, run.place)
+    data = corpus(config.data, Lay(model), join_for(model), run.place)
 
     # The objective: the next word of the answers
     objective = NextToken(config.smoothing, encoders=run.encoders(model))

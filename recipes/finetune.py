@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sensorium.objectives.next_token import NextToken
-from sensorium.training.corpus import Data, Lay, corpus, join_flat
+from sensorium.training.corpus import Data, Lay, corpus, join_for
 from sensorium.training.optimizer import Part
 from sensorium.training.run import Recipe, Run
 from sensorium.training.start import Adapter, fresh_adapter, open_model
@@ -42,7 +42,7 @@ def main(config: Config, run: Run) -> None:
         parts |= {"decoder": None, "adapter": Part(rate=config.adapter.rate, decay=0.0)}
 
     # The data, end to end, none of the conversations seeing another
-    data = corpus(config.data, Lay(model), join_flat, run.place)
+    data = corpus(config.data, Lay(model), join_for(model), run.place)
 
     # The objective: the next word of the answers
     objective = NextToken(config.smoothing, encoders=run.encoders(model))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from sensorium.objectives.next_token import NextToken
 from sensorium.objectives.preference import Form, Preference
-from sensorium.training.corpus import Data, Lay, corpus, join_flat
+from sensorium.training.corpus import Data, Lay, corpus, join_for
 from sensorium.training.optimizer import Part
 from sensorium.training.pairs import LayPair, Prefer, blind_pairs, join_pairs
 from sensorium.training.run import Recipe, Run, Training
@@ -49,7 +49,7 @@ def main(config: Config, run: Run) -> None:
     model = open_model(config.model, words=config.words)
 
     # First: the next word of the answers
-    data = corpus(config.data, Lay(model), join_flat, run.place)
+    data = corpus(config.data, Lay(model), join_for(model), run.place)
     answers = Task("answers", NextToken(encoders=run.encoders(model)), data.feed, data.held)
     run.train(model, [answers], config.parts, config.training, data=data.fingerprint, name="answers")
 

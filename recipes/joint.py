@@ -68,7 +68,7 @@ def main(config: Config, run: Run) -> None:
     # The model: one to go on with, or a fresh one. Its eyes are patches through a fixed random map, one to one: what is learned
     # of pixels is learned in the model's own embedding (ViLT), and masked regions have targets that stand still.
     if config.model == FRESH:
-        captions = corpus(config.data, caption_of, list, run.place)
+        captions = corpus(config.data, caption_of, list)  # all of them: every process knows the same words
         tokenizer = word_tokenizer(texts_of(captions.feed.draw, config.vocabulary))
         dim = 3 * config.patch**2
         eyes = ViTConfig("siglip", dim, 0, 1, dim, image_size=config.size, patch=config.patch)

@@ -52,7 +52,7 @@ def main(config: Config, run: Run) -> None:
     # The model: one to go on with, or a fresh one that knows the words of the captions
     shape = config.fresh
     if config.model is None:
-        captions = corpus(config.data, caption_of, list, run.place)
+        captions = corpus(config.data, caption_of, list)  # all of them: every process knows the same words
         texts = texts_of(captions.feed.draw, shape.words)
         model = tiny_dual(texts, size=shape.size, patch=shape.patch, width=shape.width, depth=shape.depth)
     else:
@@ -64,6 +64,10 @@ def main(config: Config, run: Run) -> None:
 
     # The objective: each finds its own among the batch
     objective = Paired(Contrast(config.form, Doubt(config.trim, config.soft)), config.chunk)
+
+    if run.world.size > 1:
+        problem = f"each of {run.world.size} processes compares the pairs of its own share of a batch only: fewer negatives"
+        run.log("warning", text=problem)
 
     task = Task("pairs", objective, data.feed, data.held, blind=blind_shown, contrastive=config.form == "softmax")
     run.train(model, [task], {"*": config.towers}, config.training, data=data.fingerprint)

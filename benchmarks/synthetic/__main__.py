@@ -24,6 +24,7 @@ RUNS: Mapping[str, Callable[[], dict[str, Estimate]]] = {
     "noise 30 %, trusted": partial(naming, "softmax", 0.3),
     "noise 30 %, trimmed": partial(naming, "softmax", 0.3, Doubt(trim=0.35)),
     "noise 30 %, softened": partial(naming, "softmax", 0.3, Doubt(soft=0.3)),
+    "noise 30 %, both": partial(naming, "softmax", 0.3, Doubt(0.35, 0.3)),
     "hallucination": invented,
     "distillation": distil,
     "forgetting": partial(forgetting, ("naive", "replay", "averaged")),

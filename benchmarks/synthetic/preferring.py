@@ -1,4 +1,4 @@
-"""Preference on the synthetic world: a model that answers in one word or in a sentence learns to prefer the sentence."""
+"""Preference on the synthetic world: a model that answers in either of two wordings learns to prefer one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BETAS: dict[Form, float] = {"dpo": 0.1, "ln-dpo": 5.0, "simpo": 2.0}
 
 
 class Budget(NamedTuple):
-    """Scenes; steps of plain learning, in which both forms occur alike, and of preference; pairs a step."""
+    """Scenes; steps of plain learning, in which both wordings occur alike, and of preference; pairs a step."""
 
     scenes: int = 600
     test: int = 120
@@ -31,19 +31,19 @@ class Budget(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question with its answer in both forms."""
+    """A question with its answer in both wordings, which are equally long."""
 
     question: str
-    sentence: str
-    word: str
+    chosen: str
+    rejected: str
 
 
 def prefer(form: Form, budget: Budget | None = None) -> dict[str, Estimate]:
-    """How likely the sentence is where only the two forms compete, over the test scenes' questions about a colour.
+    """How likely the chosen wording is where only the two compete, over the test scenes' questions about a colour.
 
     Returns:
-        `before`, `after`: the mean of p(sentence) / (p(sentence) + p(word)); `preferred`: the share of questions with the
-        sentence ahead, after; `fall`: of the preference loss.
+        `before`, `after`: the mean of p(chosen) / (p(chosen) + p(rejected)); `preferred`: the share of questions with the chosen
+        wording ahead, after; `fall`: of the preference loss.
     """
     budget = budget or Budget()
     train, test = _asked(budget.scenes, "train"), _asked(budget.test, "test")
@@ -53,12 +53,12 @@ def prefer(form: Form, budget: Budget | None = None) -> dict[str, Estimate]:
 
     def learn(step: int):  # type: ignore[no-untyped-def]
         which = rows(step)
-        return plain(model.train(), packed(model, [train[row] for row in which], ["sentence", "word"][step % 2]))
+        return plain(model.train(), packed(model, [train[row] for row in which], ["chosen", "rejected"][step % 2]))
 
     fit(list(model.decoder.parameters()), learn, budget.plain_steps, 3e-3)
     model.eval()
     reference = [
-        (_score(model, [item], "sentence"), _score(model, [item], "word")) for item in train[: budget.steps * budget.batch]
+        (_score(model, [item], "chosen"), _score(model, [item], "rejected")) for item in train[: budget.steps * budget.batch]
     ]
     before = _share(model, test)
     objective = Preference(form, BETAS[form])
@@ -66,7 +66,10 @@ def prefer(form: Form, budget: Budget | None = None) -> dict[str, Estimate]:
     def prefer_step(step: int):  # type: ignore[no-untyped-def]
         which = [(step * budget.batch + place) % len(reference) for place in range(budget.batch)]
         some = [train[row] for row in which]
-        pair = log_probabilities(model, packed(model, some, "sentence")), log_probabilities(model, packed(model, some, "word"))
+        pair = (
+            log_probabilities(model, packed(model, some, "chosen")),
+            log_probabilities(model, packed(model, some, "rejected")),
+        )
         kept = None if form == "simpo" else tuple(_join([reference[row][side] for row in which]) for side in range(2))
         return objective(*pair, kept)  # type: ignore[arg-type]
 
@@ -97,7 +100,7 @@ def _asked(count: int, split: str) -> list[Asked]:
     for scene in scenes(count, split):  # type: ignore[arg-type]
         for item in scene.questions():
             if item.kind == "colour":
-                found.append(Asked(item.question, f"It is {item.answer}.", item.answer))
+                found.append(Asked(item.question, f"I see {item.answer}.", f"It is {item.answer}."))
     return found
 
 
@@ -110,7 +113,7 @@ def _share(model: MultimodalLM, some: Sequence[Asked]) -> Tensor:
     gaps = []
     for start in range(0, len(some), 32):
         part = some[start : start + 32]
-        gaps.append(_score(model, part, "sentence").total_B - _score(model, part, "word").total_B)
+        gaps.append(_score(model, part, "chosen").total_B - _score(model, part, "rejected").total_B)
     return torch.cat(gaps).sigmoid().double()
 
 

@@ -21,7 +21,7 @@ from sensorium.objectives.loss import Loss
 
 TASKS = ("colour", "shape", "counting")
 Way = Literal["naive", "replay", "ewc", "averaged"]
-RATE, STRENGTH, SHARE = 1.5e-3, 3e4, 0.5
+RATE, STRENGTH, SHARE = 1.5e-3, 2e6, 0.5
 REGION_BYTES = 4 * (64 + 4)
 
 

@@ -145,3 +145,13 @@ def test_the_tables_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     said = capsys.readouterr().out
     assert "rows.jsonl" in said and "images[0]" in said and "... and 2 more of empty-media; --json lists all" in said
     assert "9 rows, the first of more; 3 faults: 3 empty-media" in said and "star" in said
+
+
+def test_what_cannot_be_checked_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_corpus(tmp_path, 2)
+    monkeypatch.setattr("sensorium.data.checking.policy.load_identifier", lambda: None)
+    result = run("data", "check", tmp_path / "rows.jsonl", model=False)
+    assert result.exit_code == 0 and "note: languages were not checked: pip install py3langid\n" in result.output
+    monkeypatch.setattr("sensorium.model.load.load", lambda *_, **__: object())
+    refused = run("data", "show", tmp_path / "rows.jsonl")
+    assert "is a foreign model, whose rows are laid out elsewhere. Use nano, or a folder of ours." in str(refused.exception)

@@ -38,7 +38,7 @@ def test_a_recipe_can_be_copied_and_its_settings_listed(run: Run, tmp_path: Path
     mine = tmp_path / "mine.py"
     assert run("train", "speak", "--copy", mine, model=False).exit_code == 0
     listed = run("train", mine, "--keys", model=False)
-    assert "connector.rate=0.0005" in listed.stdout
+    assert "parts.connectors.audio.rate=0.0005" in listed.stdout
     assert "training.schedule.kind=cosine" in listed.stdout
-    assert "encoder=none" in listed.stdout
+    assert "words=none" in listed.stdout
     assert isinstance(run("train", "speak", "--copy", mine, model=False).exception, RequestError)

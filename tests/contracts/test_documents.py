@@ -124,5 +124,20 @@ def test_commands_and_options() -> None:
         "sensorium train": sorted(
             ["--copy", "--keys", "--out", "--resume", "--search", "--set", "--trials", "-o", "more", "recipe"]
         ),
+        "sensorium lab": sorted(
+            [
+                "--dim",
+                "--exam",
+                "--eyes",
+                "--eyes-layer",
+                "--families",
+                "--halvings",
+                "--out",
+                "--rows",
+                "--seeds",
+                "--workers",
+                "-o",
+            ]
+        ),
         "sensorium demo": ["--json", "--keep", "--model", "-m"],
     }

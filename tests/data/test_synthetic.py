@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from collections import Counter
 from hashlib import sha256
 
@@ -298,6 +299,16 @@ def test_the_world_is_the_one_that_results_were_measured_on() -> None:
     scene = World(0).scene(0)
     assert sha256(scene.picture().tobytes()).hexdigest()[:16] == "7295ea4831c6a9c7"
     assert sha256(scene.sound().tobytes()).hexdigest()[:16] == "ec39b1d2d1e64e9a"
+
+
+def test_a_thousand_scenes_a_second_are_drawn() -> None:
+    world = World(1)
+    for index in range(100):
+        world.scene(index).picture()
+    begin = time.process_time()
+    for index in range(500):
+        world.scene(index).picture()
+    assert 500 / (time.process_time() - begin) > 1000
 
 
 def test_sizes_and_kinds_out_of_range_are_refused() -> None:

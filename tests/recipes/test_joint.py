@@ -22,14 +22,14 @@ from sensorium.training.recipe import execute
 
 SMALL = [
     *("data.train=synthetic:captions", "data.rows=6", "data.judge=6", "data.pixels=24", "data.scenes=64"),
-    *("size=24", "patch=8", "width=16", "depth=1", "vocabulary=64", "training.steps=3", "training.evaluate_every=0"),
-    "training.precision=fp32",
+    *("training.steps=3", "training.evaluate_every=0", "training.precision=fp32"),
 ]
+FRESH = ["size=24", "patch=8", "width=16", "depth=1", "vocabulary=64"]
 TERMS = {"masked_language", "masked_region_features", "matching", "word_region", "contrast"}
 
 
 def test_the_recipe_trains_evaluates_sighted_and_blind_and_writes_a_model(tmp_path: Path) -> None:
-    outcome = execute("joint", SMALL, tmp_path / "run")["main"]
+    outcome = execute("joint", [*SMALL, *FRESH], tmp_path / "run")["main"]
     assert outcome.steps == 3
     assert outcome.last.keys() >= TERMS
     assert load(tmp_path / "run" / "model").config.streams == SingleStream(depth=1)
@@ -38,7 +38,7 @@ def test_the_recipe_trains_evaluates_sighted_and_blind_and_writes_a_model(tmp_pa
 
 
 def test_two_streams_regions_at_boxes_and_tags_are_settings(tmp_path: Path) -> None:
-    execute("joint", [*SMALL, "streams=vilbert", "regions=boxes", "tags=true"], tmp_path / "run")
+    execute("joint", [*SMALL, *FRESH, "streams=vilbert", "regions=boxes", "tags=true"], tmp_path / "run")
     config = load(tmp_path / "run" / "model").config
     assert (config.streams.kind, config.regions.at, config.tags) == ("vilbert", "boxes", True)
 

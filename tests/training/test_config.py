@@ -67,6 +67,7 @@ def test_what_is_not_set_keeps_its_default() -> None:
     assert config.plan.steps == 7
     assert config.parts == {"connectors": Part(rate=1e-3, decay=0.1), "encoders.image": Part(rate=1e-2)}
     assert parse(Config, ["parts.connectors=none"]).parts == {"connectors": None}
+    assert parse(Config, ["parts.encoders.image=none"]).parts["encoders.image"] is None
 
 
 def test_another_kind_has_its_own_settings() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sensorium.batch import Modality
+from sensorium.batch import Batch, Modality
 from sensorium.data.flat import flatten
 from sensorium.data.row import Row
 from sensorium.data.synthetic import World
@@ -26,7 +26,7 @@ from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Message, Sample, Text
 from sensorium.training.config import parse
-from sensorium.training.corpus import Data, Lay, corpus, join_flat
+from sensorium.training.corpus import Data, Lay, corpus, join_flat, join_for
 from sensorium.training.feed import Cycle, Rows, UnlearnableError
 from sensorium.training.optimizer import Part
 from sensorium.training.run import Recipe, Run, Training
@@ -82,6 +82,19 @@ def test_a_flat_row_has_the_loss_of_its_rows_one_by_one_and_none_sees_another() 
     assert flat.size == sum(loss.size for loss in alone)
     side_by_side = objective(made, made.batch([row.sample for row in rows(4)]))
     assert side_by_side.total.item() == pytest.approx(flat.total.item(), rel=1e-5)
+
+
+def test_rows_are_joined_side_by_side_where_media_are_read_by_cross_attention() -> None:
+    made = tiny(cross_attention=True)
+    made.reader = replace(made.reader, policy=model().reader.policy)
+    batches = [made.batch([row.sample]) for row in rows(4)]
+    joined, whole = join_for(made)(batches), made.batch([row.sample for row in rows(4)])
+    assert isinstance(joined, Batch)
+    for name in ("ids_BL", "valid_BL", "learn_BL"):
+        assert torch.equal(getattr(joined, name), getattr(whole, name))
+    assert joined.placements == whole.placements
+    assert NextToken()(made, joined).total.item() == pytest.approx(NextToken()(made, whole).total.item())
+    assert join_for(model()) is join_flat
 
 
 def test_the_loss_is_measured_blind_too() -> None:

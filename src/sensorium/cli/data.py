@@ -164,7 +164,7 @@ def show(
     source = _open(path, dialect, media)
     item = next(islice(source.rows(row - 1), 1), None)
     if item is None:
-        raise RequestError(f"row {row}", f"is not in {source.name}, which is shorter", "Give a smaller number")
+        raise RequestError(f"row {row}", f"is not in {path}, which is shorter", "Give a smaller number")
     if isinstance(item, Fault):
         refuse(item)
         return

@@ -69,8 +69,8 @@ class Glance(nn.Module):
 
 
 class Pretraining(nn.Module):
-    """Callable over (model, batch). What is hidden and who is wrongly paired is drawn from torch's generator; in evaluation mode
-    it is always the same, so that sighted and blind are asked alike.
+    """Callable over (model, batch). What is hidden and who is wrongly paired is drawn from torch's generator; in evaluation
+    mode it is always the same, so that sighted and blind are asked alike.
 
     Word-region transport is of the embeddings, before words and regions have seen one another: there the plan has to find which
     word means which region, while finished states can tell a matched pair from a mismatched one without that.

@@ -134,8 +134,8 @@ def _put(kind: type[Settings], given: dict[str, Any], key: str, word: str) -> No
         if _is_mapping(annotation):
             at = _enter(at, name, defaults)
             inner = _either([get_args(item)[1] for item in _options(annotation) if get_origin(item) is dict])
-            if len(rest) == 1:
-                at[rest[0]] = _value(key, inner, word)
+            if len(rest) == 1 or word.strip().lower() in ("none", "null"):
+                at[".".join(rest)] = _value(key, inner, word)
             else:
                 _put_in_item(kind, at, key, (".".join(rest[:-1]), rest[-1]), inner, word)
             return

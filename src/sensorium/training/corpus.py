@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, get_args
 
+import torch
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
 
-from sensorium.batch import Batch
+from sensorium.batch import Batch, Modality
 from sensorium.data.fault import Fault
 from sensorium.data.flat import Flat, flatten
 from sensorium.data.mixture import Mixture
@@ -155,6 +159,33 @@ class Lay:
 def join_flat(laid: Sequence[Batch]) -> Flat:
     """Rows end to end, none seeing another: nothing is padded."""
     return flatten(laid)
+
+
+def join_for(model: MultimodalLM) -> Callable[[Sequence[Batch]], Flat | Batch]:
+    """How a model's rows are joined: end to end, or side by side where media are read by cross-attention."""
+    return partial(side_by_side, filler=model.layout.filler) if model.crossings else join_flat
+
+
+def side_by_side(laid: Sequence[Batch], filler: int) -> Batch:
+    """Batches of one as a batch, padded on the right."""
+    length = max(batch.ids_BL.shape[1] for batch in laid)
+
+    def padded(tensors: Sequence[Tensor], value: int) -> Tensor:
+        return torch.cat([F.pad(tensor, (0, length - tensor.shape[1]), value=value) for tensor in tensors])
+
+    media: dict[Modality, list[Tensor]] = {}
+    for batch in laid:
+        for kind, tensors in batch.media.items():
+            media.setdefault(kind, []).extend(tensors)
+    return Batch(
+        tuple(sample for batch in laid for sample in batch.samples),
+        padded([batch.ids_BL for batch in laid], filler),
+        padded([batch.valid_BL for batch in laid], 0),
+        padded([batch.learn_BL for batch in laid], 0),
+        media,
+        tuple(spot._replace(sample=row) for row, batch in enumerate(laid) for spot in batch.placements),
+        tuple(uses for batch in laid for uses in batch.uses),
+    )
 
 
 def _open(data: Data, name: str, split: str) -> Source:

@@ -180,6 +180,7 @@ class Run:
         precision = self.files.facts.get("precision") or chosen(wanted)
         if together is not None:  # a measured choice may differ between processes
             precision = together.told(precision)[0]
+            torch.manual_seed(self.seed + self.world.rank)  # dropout and masks of its own in each
         facts = {"precision": precision, "data": {**self.files.facts.get("data", {}), name: data}}
         self.files.note(**facts, learning=_counts(groups))
         cast = partial(casting, precision)

@@ -63,12 +63,13 @@ def account(batch: Any) -> Account | None:
 
 
 def blindfolded(batch: Any, how: Blindfold) -> Any:
-    """A batch of ours with its media replaced: by zeros, or each by the next one of its shape; None where that cannot be."""
+    """A batch of ours with its media replaced: by zeros, or each by the next one of its grid; None where that cannot be."""
     if not isinstance(batch, Batch | Flat | Packed) or not batch.media:
         return None
     media: dict[Modality, Sequence[Tensor]] = {}
     for kind, tensors in batch.media.items():
-        moved = [torch.zeros_like(tensor) for tensor in tensors] if how == "zeroed" else _turned(tensors)
+        grids = [spot.grid for spot in batch.placements if spot.modality is kind]
+        moved = [torch.zeros_like(tensor) for tensor in tensors] if how == "zeroed" else _turned(tensors, grids)
         if moved is None:
             return None
         media[kind] = moved
@@ -209,11 +210,11 @@ def _media_tokens(placements: Sequence[Placement]) -> dict[str, int]:
     return found
 
 
-def _turned(tensors: Sequence[Tensor]) -> list[Tensor] | None:
-    """Each in the place of the one before it of the same shape; None where one has no like."""
+def _turned(tensors: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> list[Tensor] | None:
+    """Each in the place of the one before it that takes as many positions; None where one has no like."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for index, tensor in enumerate(tensors):
-        groups.setdefault(tuple(tensor.shape), []).append(index)
+    for index, grid in enumerate(grids):
+        groups.setdefault(grid, []).append(index)
     if any(len(group) < 2 for group in groups.values()):
         return None
     moved = list(tensors)
