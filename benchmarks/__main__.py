@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import captions, daquar, digits, photo_questions, retrieval, spoken_questions
+from benchmarks import captions, digits, photo_questions, retrieval, short_answers, spoken_questions
 from benchmarks.estimate import Estimate
-from recipes import nano_data
+from recipes import nano_data, nano_drawings
 from sensorium.model.generate import Assistant
 from sensorium.model.load import load
 
-NAMES = ("retrieval", "captions", "photo_questions", "digits", "daquar")
+NAMES = ("retrieval", "captions", "photo_questions", "digits", "daquar", "easy_vqa")
 
 
 def main() -> None:
@@ -53,8 +53,9 @@ def run(
     name: str, model: Assistant, data: Path, split: str, limit: int | None
 ) -> tuple[dict[str, Estimate], dict[str, object]]:
     """One task: its scores, and what else to keep."""
-    if name == "daquar":
-        return daquar.measure(model, [row for row in nano_data.rooms(data) if row.split == split][:limit]), {}
+    if name in ("daquar", "easy_vqa"):
+        asked = nano_data.rooms(data) if name == "daquar" else nano_drawings.drawings()
+        return short_answers.measure(model, [row for row in asked if row.split == split][:limit]), {}
     if name == "digits":
         return digits.measure(model, [row for row in nano_data.digits(data) if row.split == "test"][:limit]), {}
     photos = [photo for photo in nano_data.photos(data) if photo.split == split][:limit]

@@ -10,8 +10,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from benchmarks.estimate import Estimate, estimate
+from recipes.nano_course import CAPTION
 from recipes.nano_data import Photo
-from recipes.nano_photos import CAPTION
 from sensorium.model.generate import Assistant
 from sensorium.parts import Image, Message, Text
 from sensorium.protocols import Sampling

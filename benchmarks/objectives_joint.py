@@ -27,8 +27,9 @@ from sensorium.objectives.autoencoding import Autoencoding
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.masked_language import Hidden, guess
 from sensorium.objectives.masked_region import restore
+from sensorium.objectives.matching import mine
 from sensorium.objectives.pretraining import Pretraining, Weights
-from sensorium.objectives.word_region import transport
+from sensorium.objectives.word_region import WordRegion, transport
 
 KINDS = ("counting", "colour", "shape", "existence", "negation")
 FAMILIES: dict[str, tuple[Streams, int]] = {
@@ -81,14 +82,14 @@ def pretraining(
     curves = train(torch.nn.ModuleList([model, objective]), loss, steps, rate)
     spent = time.process_time() - begun
     with torch.no_grad():
-        scores = judged(model.eval(), data.test, weights)
+        scores = judged(model.eval(), data.test, weights, wordings)
     return Result(scores, {name: fall(curve) for name, curve in curves.items() if not name.endswith("wrong")}, spent)
 
 
-def judged(model: Joint, shown: Shown, weights: Weights) -> dict[str, Estimate]:
+def judged(model: Joint, shown: Shown, weights: Weights, wordings: int = WORDINGS) -> dict[str, Estimate]:
     """A pretrained model's scores, for the terms that have a weight, on scenes that it has not seen."""
     rows, scores = list(range(len(shown))), dict[str, Estimate]()
-    pairs = captioned(captions(model, shown), shown, rows, 0)
+    pairs = captioned(captions(model, shown), shown, rows, 0, wordings)
     if weights.matching:
         scores["matching AUC, another scene's caption"] = auc(model, pairs, pairs.take(rows[1:] + rows[:1], rows))
         scores["matching AUC, one thing wrong"] = auc(model, *minimal(model, shown))
@@ -160,6 +161,29 @@ def aligned(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> Estimate:
 def share(right: float, count: float) -> Estimate:
     """A share with its interval."""
     return estimate([1.0] * int(right) + [0.0] * int(count - right))
+
+
+def alignment(data: Splits, steps: int, *, rate: float = 3e-3) -> Result:
+    """Word-region transport by itself, of the embeddings of matched and of evenly mismatched pairs."""
+    torch.manual_seed(0)
+    texts = [text for shown in data for scene in shown.scenes for text in scene.captions()]
+    model, objective, rows = build(texts, SingleStream(depth=1), 64, 64), WordRegion(rounds=20), list(range(32))
+    said, begun = captions(model, data.train), time.process_time()
+
+    def loss(step: int) -> Loss:
+        pairs = captioned(said, data.train, draw(step, len(data.train), len(rows)), step)
+        partners = mine(torch.zeros(len(rows), len(rows)), torch.eye(len(rows), dtype=torch.bool), step)
+        shown = pairs.take([*rows, *partners.texts], [*rows, *rows])
+        said_BLD, regions = model.embedding.say(shown.words).x_BTD, model.embedding.see(shown.regions, None)
+        matched_B = torch.arange(2 * len(rows)) < len(rows)
+        return objective(Features(said_BLD, model.reader.content(shown.words)), regions, matched_B)
+
+    curves = train(model, loss, steps, rate)
+    spent = time.process_time() - begun
+    with torch.no_grad():
+        pairs = captioned(captions(model, data.test), data.test, list(range(len(data.test))), 0)
+        scores = {"word-region pairs from the plan": aligned(model, pairs, data.test.scenes)}
+    return Result(scores, {"word_region": fall(curves["word_region"])}, spent)
 
 
 # Questions: the two families side by side
@@ -253,13 +277,11 @@ def autoencoding(data: Splits, steps: int, *, batch: int = 128, rate: float = 3e
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="matching,words,regions,questions,autoencoding")
+    parser.add_argument("--only", default="matching,words,regions,alignment,questions,autoencoding")
     parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--held", type=int, default=500)
     parser.add_argument("--steps", type=int, default=0, help="0: each run's own")
-    parser.add_argument(
-        "--wordings", type=int, default=WORDINGS, help="of captions, for pretraining; they are measured with the first"
-    )
+    parser.add_argument("--wordings", type=int, default=WORDINGS, help="of captions, in pretraining and in its measures")
     parser.add_argument("--families", default=",".join(FAMILIES))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -270,6 +292,8 @@ def main() -> None:
             runs[f"pretraining, {name}"] = lambda weights=weights: pretraining(
                 data, args.steps or 1000, weights, wordings=args.wordings
             )
+    if "alignment" in args.only:
+        runs["alignment"] = lambda: alignment(data, args.steps or 500)
     if "questions" in args.only:
         for name in args.families.split(","):
             runs[f"questions, {name}"] = lambda name=name: questions(data, name, args.steps or 2000)

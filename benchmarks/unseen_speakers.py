@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.digits import right
 from benchmarks.estimate import Estimate, estimate
-from recipes import nano_codes, nano_data, nano_digits, nano_model
+from recipes import nano_codes, nano_data, nano_digits, nano_fresh, nano_model
 from sensorium.model.generate import Assistant
 from sensorium.training.precision import fast_dtype
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/scores/unseen-speakers.json"))
     args = parser.parse_args()
     digits = nano_data.digits(args.data)
-    model = nano_model.start(args.work)
+    model = nano_model.start(args.work, nano_fresh.shapes(), nano_fresh.fresh)
     store = nano_digits.features(model, digits, args.work / "digits", print)
     model.decoder.to(fast_dtype())
     codes = nano_codes.learn(model, nano_digits.WORDS, args.work / "codes", print)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipes.nano_data import as_sentence
+from recipes.nano_data import LINES, as_sentence
 from recipes.nano_model import EMBED_RMS, trainable
 from sensorium.batch import Features, Modality, Piece, Shown
 from sensorium.data.packing import Tree, grow, pack
@@ -25,15 +25,6 @@ from sensorium.training.schedule import Plan
 QUESTION, OTHER = "Which digit is spoken?", "What is said?"
 STEPS, RATE, MIXED, NOISE, TALK = 100, 5e-2, 0.35, 0.6, 4
 """`MIXED` and `NOISE`: how far a code is moved to another word's, and by chance. `TALK`: rows a step about other speech."""
-LINES = """Thank you.
-I'm sorry.
-The train to the coast leaves at half past four.
-She put the keys on the table and went out.
-Here we go.
-We should meet again next week.
-He said that the old bridge was closed.
-Please turn off the light in the kitchen.""".splitlines()
-"""What may be heard beside a sound: by mistake when a digit was said, or rightly, when it was something else."""
 
 
 class Codes(nn.Module):

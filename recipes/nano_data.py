@@ -10,6 +10,16 @@ from typing import NamedTuple
 
 from sensorium.errors import RequestError
 
+LINES = """Thank you.
+I'm sorry.
+The train to the coast leaves at half past four.
+She put the keys on the table and went out.
+Here we go.
+We should meet again next week.
+He said that the old bridge was closed.
+Please turn off the light in the kitchen.""".splitlines()
+"""What may be heard beside a sound: by mistake when a digit was said, or rightly, when it was something else."""
+
 
 class Photo(NamedTuple):
     """A photo with five captions as people wrote them."""
@@ -19,8 +29,8 @@ class Photo(NamedTuple):
     captions: tuple[str, ...]
 
 
-class RoomQuestion(NamedTuple):
-    """A question about a photo of a room."""
+class PictureQuestion(NamedTuple):
+    """A question about a picture: a photo of a room, or a drawing."""
 
     path: str
     split: str
@@ -43,14 +53,14 @@ def photos(data: Path) -> list[Photo]:
     return [Photo(str(data / "flickr8k" / row["image"]), row["split"], tuple(row["captions"])) for row in rows]
 
 
-def rooms(data: Path) -> list[RoomQuestion]:
+def rooms(data: Path) -> list[PictureQuestion]:
     """`daquar/questions.jsonl`; a tenth of the training photos is the split "dev"."""
     rows = _rows(data / "daquar" / "questions.jsonl")
     shown = sorted({row["image"] for row in rows if row["split"] == "train"})
     random.Random(0).shuffle(shown)
     kept = set(shown[: len(shown) // 10])
     return [
-        RoomQuestion(
+        PictureQuestion(
             str(data / "daquar" / row["image"]),
             "dev" if row["image"] in kept else row["split"],
             as_question(row["question"]),

@@ -42,8 +42,8 @@ def prefer(form: Form, budget: Budget | None = None) -> dict[str, Estimate]:
     """How likely the chosen wording is where only the two compete, over the test scenes' questions about a colour.
 
     Returns:
-        `before`, `after`: the mean of p(chosen) / (p(chosen) + p(rejected)); `preferred`: the share of questions with the chosen
-        wording ahead, after; `fall`: of the preference loss.
+        `before`, `after`: the mean of p(chosen) / (p(chosen) + p(rejected)); `preferred`: how often the chosen
+        wording is ahead, after; `fall`: of the preference loss.
     """
     budget = budget or Budget()
     train, test = _asked(budget.scenes, "train"), _asked(budget.test, "test")

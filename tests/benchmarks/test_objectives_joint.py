@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.joint_world import CLASSES, Splits, build, captioned, captions, fall, named, splits
-from benchmarks.objectives_joint import ALONE, auc, autoencoding, minimal, pretraining
+from benchmarks.objectives_joint import ALONE, alignment, auc, autoencoding, minimal, pretraining, questions
 from sensorium.model.joint_config import SingleStream
 
 
@@ -53,11 +53,40 @@ def test_a_fall_is_the_share_that_is_gone() -> None:
 
 
 @pytest.mark.slow
-def test_matching_tells_pairs_apart_and_the_plan_finds_each_words_region(many: Splits) -> None:
+def test_matching_tells_pairs_apart(many: Splits) -> None:
     result = pretraining(many, 350, ALONE["matching"])
     assert result.scores["matching AUC, another scene's caption"].value >= 0.95
-    assert result.scores["word-region pairs from the plan"].value >= 0.8
     assert result.falls["matching"] >= 0.5
+
+
+@pytest.mark.slow
+def test_the_transport_plan_finds_each_words_region(many: Splits) -> None:
+    result = alignment(many, 500)
+    assert result.scores["word-region pairs from the plan"].value >= 0.8
+    assert result.falls["word_region"] >= 0.4
+
+
+@pytest.mark.slow
+def test_masked_colours_and_shapes_are_read_off_the_picture(many: Splits) -> None:
+    result = pretraining(many, 500, ALONE["words"], wordings=1)
+    assert result.scores["masked colours and shapes"].value >= 0.8
+    assert result.scores["masked colours and shapes, blind"].value <= 0.3
+    assert result.falls["masked_language"] >= 0.5
+
+
+@pytest.mark.slow
+def test_masked_regions_are_named_from_the_words(many: Splits) -> None:
+    result = pretraining(many, 800, ALONE["regions"])
+    assert result.scores["masked regions named"].value >= 0.9
+    assert result.scores["masked regions named, no words"].value <= 0.2
+    assert result.falls["masked_region_classes"] >= 0.5
+
+
+@pytest.mark.slow
+def test_two_streams_answer_and_need_the_picture(many: Splits) -> None:
+    result = questions(many, "two streams (ViLBERT)", 1200)
+    assert result.scores["right"].value - result.scores["right, blind"].value >= 0.25
+    assert result.falls["answering"] >= 0.5
 
 
 @pytest.mark.slow

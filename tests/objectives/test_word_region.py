@@ -82,7 +82,7 @@ def test_matched_pairs_come_near_and_mismatched_ones_go_far() -> None:
         loss.total.backward()
         optimizer.step()
         terms.append({name: total / count for name, (total, count) in loss.terms.items()})
-    assert loss.size == 6.0
+    assert loss.size == 3.0
     assert terms[-1]["word_region"] < 0.6 * terms[0]["word_region"]
     assert terms[-1]["word_region_wrong"] > terms[0]["word_region_wrong"]
     torch.testing.assert_close(trace.result()["word_region.plan"].sum((1, 2)), torch.ones(6), atol=1e-4, rtol=0)

@@ -9,7 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes import nano_codes, nano_data, nano_digits, nano_features, nano_model, nano_naming, nano_photos, nano_retrieval
+from recipes import (
+    nano_asked,
+    nano_codes,
+    nano_course,
+    nano_data,
+    nano_digits,
+    nano_drawings,
+    nano_features,
+    nano_fresh,
+    nano_model,
+    nano_naming,
+    nano_photos,
+    nano_retrieval,
+    nano_reward,
+)
 from sensorium.errors import RequestError
 from sensorium.fusion.resampler import Resampler, ResamplerConfig
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
@@ -33,11 +47,11 @@ def photos(count: int) -> list[nano_data.Photo]:
     return [nano_data.Photo(f"{number}.jpg", "train", DOG if number % 2 else MAN) for number in range(count)]
 
 
-def course(folder: Path, count: int = 18) -> nano_photos.Course:
-    rows = [nano_data.RoomQuestion("room.jpg", "train", "What is red?", "chair")]
+def course(folder: Path, count: int = 18) -> nano_course.Course:
+    rows = [nano_data.PictureQuestion("room.jpg", "train", f"What is {word}?", "chair") for word in ("red", "big", "old")]
     names = [f"{number}.jpg{end}" for number in range(count) for end in ("", " mirrored")]
-    stores = store(folder / "photos", names, 49, 24), store(folder / "rooms", ["room.jpg"], 49, 24)
-    return nano_photos.Course(photos(count), rows, stores)
+    rooms = nano_asked.Album(store(folder / "rooms", ["room.jpg"], 49, 24), rows, 2.0, 2)
+    return nano_course.Course(photos(count), store(folder / "photos", names, 49, 24), [rooms])
 
 
 def test_rows_are_read_and_a_tenth_of_the_rooms_is_kept_aside(tmp_path: Path) -> None:
@@ -78,9 +92,37 @@ def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> N
     asked = [course(tmp_path).asked(epoch) for epoch in (0, 0, 1)]
     assert asked[0][0].turns == asked[1][0].turns
     assert [item.turns for item in asked[0]] != [item.turns for item in asked[2]]
-    assert all(len(item.turns) >= 5 for item in asked[0] if item.store.names != ["room.jpg"])
-    batches = nano_photos.alike(asked[0], 4, 0)
-    assert sorted(len(batch) for batch in batches) == [3, 4, 4, 4, 4]
+    rooms = [item for item in asked[0] if item.store.names == ["room.jpg"]]
+    assert [len(item.turns) for item in rooms] == [2, 2]
+    assert all(len(item.turns) >= 5 for item in asked[0] if item not in rooms)
+    batches = nano_asked.alike(asked[0], 4, 0)
+    assert sorted(len(batch) for batch in batches) == [4, 4, 4, 4, 4]
+
+
+def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
+    pack = ("two dogs play", "Two dogs run", "two dogs", "a red ball", "the red ball")
+    rows = [nano_data.Photo("pack.jpg", "train", pack)]
+    made = nano_course.Course(rows, store(tmp_path, ["pack.jpg", "pack.jpg mirrored"], 4, 8), [])
+    assert {reply for _, reply, _ in made.questions(0)[0]} == {"2.", "Red."}
+    assert {"2.", "Red.", "Two dogs play."} <= set(made.texts())
+
+
+def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
+    model, said = tiny(adapter=True), []
+    before = model.connectors["image"].get_parameter("linear_1.weight").clone()
+    plan, run = Plan(steps=3, warmup=1), course(tmp_path)
+    tensors = nano_reward.run(model, run, plan, tmp_path / "state", said.append, workers=1, every=1)
+    assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
+    assert all("reward" in text and "loss" in text for text in said)
+    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
+
+
+def test_drawings_have_questions_of_three_splits() -> None:
+    pytest.importorskip("easy_vqa")
+    rows = nano_drawings.drawings()
+    assert {split: sum(row.split == split for row in rows) for split in ("train", "dev", "test")}["test"] == 9673
+    assert not {row.path for row in rows if row.split == "dev"} & {row.path for row in rows if row.split == "train"}
+    assert rows[0].question[0].isupper()
 
 
 def test_codes_make_the_frozen_model_say_their_words(tmp_path: Path) -> None:
@@ -152,8 +194,8 @@ def test_naming_leaves_rare_and_ubiquitous_words_out(tmp_path: Path) -> None:
 
 
 def test_fresh_weights_are_those_that_the_shapes_ask_for(tmp_path: Path) -> None:
-    shapes = Trained.model_validate_json((nano_model.WEIGHTS / "nano.json").read_bytes())
-    tensors = nano_model.fresh(shapes)
+    shapes = nano_fresh.shapes()
+    tensors = nano_fresh.fresh(shapes)
     nano_model.write(tmp_path, tensors, shapes)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "nano-adapter.safetensors",
@@ -164,3 +206,23 @@ def test_fresh_weights_are_those_that_the_shapes_ask_for(tmp_path: Path) -> None
     ]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 40e6
     assert all(not tensor.any() for name, tensor in tensors.items() if name.endswith("lora_B.weight"))
+    assert tensors["connectors.image.position"].shape == (25, 576)
+    assert Trained.model_validate_json((tmp_path / "nano.json").read_bytes()).eyes.size == 320
+
+
+def test_nothing_ships_before_every_stage_is_done(tmp_path: Path) -> None:
+    shapes = nano_fresh.shapes()
+    trained, out, tensors = tmp_path / "trained", tmp_path / "out", nano_fresh.fresh(shapes)
+    nano_model.write(trained, {name: tensor for name, tensor in tensors.items() if not name.startswith("dual.")}, shapes)
+    assert not nano_model.ship(trained, out)
+    assert not out.exists()
+    nano_model.write(trained, tensors)
+    assert nano_model.ship(trained, out)
+    assert len(list(out.iterdir())) == 5
+
+
+def test_pooled_features_are_the_means_that_the_connector_makes(tmp_path: Path) -> None:
+    views = store(tmp_path / "views", ["a", "b"], 16, 8)
+    small = nano_features.pooled(views, tmp_path / "small", 2, print)
+    assert len(small) == 2
+    assert torch.allclose(small[1].float(), views[1].float().view(2, 2, 2, 2, 8).mean((1, 3)).flatten(0, 1), atol=1e-3)

@@ -19,7 +19,7 @@ QUICK = (
     "training.save_minutes=30", "training.schedule.warmup=10", "training.truth.patience=0",
 )  # fmt: skip
 ALL = ("parts.connectors.image.rate=3e-3", "parts.decoder.rate=3e-3", "parts.encoders.image.rate=3e-3")
-STEPS = 400
+STEPS = 450
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """The tiny preset, taught to name things: what the other recipes begin from."""
     folder = tmp_path_factory.mktemp("taught")
     sets = (*QUICK, *ALL, "model=tiny", "data.train=synthetic:classes", f"training.steps={STEPS}", "data.judge=32")
+    sets = (*sets, "training.schedule.kind=constant")
     outcome = execute("finetune", sets, folder / "run")["main"]
     return folder / "run" / "model", outcome
 
@@ -38,9 +39,9 @@ def falls(outcome: Outcome, share: float = 0.9) -> bool:
 def test_finetune_learns_to_name_what_it_sees(taught: tuple[Path, Outcome]) -> None:
     _, outcome = taught
     assert falls(outcome, 0.1)
-    assert outcome.last["right"] > 0.9
-    assert outcome.last["gap_swapped"] > 0.01
-    assert outcome.last["gap_zeroed"] > 0.01
+    assert outcome.last["right"] > 0.88
+    assert outcome.last["gap_swapped"] > 0.05
+    assert outcome.last["gap_zeroed"] > 0.05
 
 
 def test_connect_teaches_a_fresh_projector_of_a_frozen_model(
@@ -102,11 +103,11 @@ def test_speak_learns_to_answer_about_sounds(tmp_path: Path) -> None:
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
-    """Conversations in English, and pairs whose German answer is preferred to the English one."""
-    english, german = (World(0, 32).samples(48, what="classes", language=language) for language in ("en", "de"))
+    """Conversations in German, and pairs whose English answer is preferred to the German one."""
+    german, english = (World(0, 32).samples(48, what="classes", language=language) for language in ("de", "en"))
     (folder / "media").mkdir()
     rows, pairs = [], []
-    for number, (sample, other) in enumerate(zip(english, german, strict=True)):
+    for number, (sample, other) in enumerate(zip(german, english, strict=True)):
         (image, ask), reply = sample.messages[0].parts, sample.messages[1]
         assert isinstance(image, Image)
         assert isinstance(image.source, bytes)

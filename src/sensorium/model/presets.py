@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
+from pydantic import Field
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from sensorium.batch import Modality
@@ -53,14 +55,28 @@ CHATML = (
 _SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
+class Eyes(ClosedConfig):
+    """Which EfficientNet-Lite sees for `nano`, and pictures of how many pixels; more than it was trained on is a finer grid."""
+
+    variant: Literal[0, 2] = 0
+    size: int = Field(default=224, ge=32)
+
+    @property
+    def config(self) -> EfficientNetConfig:
+        """The network, without its classifier, as a checkpoint holds it."""
+        return replace(EfficientNetConfig.lite(self.variant, classes=0, fused=True), image_size=self.size)
+
+
 class Trained(ClosedConfig):
     """The shapes of what this project trained for `nano`; stands in `weights/nano.json` beside the tensors.
 
     Args:
+        eyes: the frozen encoder of pictures that it was trained on.
         connectors: of pictures, clips and sound. adapter: of the language model. image_head, text_map: of the shared space.
         max_tokens, beams, length_penalty: the default way to answer.
     """
 
+    eyes: Eyes = Eyes()
     connectors: dict[Modality, Link]
     adapter: LoraConfig | None
     image_head: EmbeddingConfig
@@ -76,7 +92,7 @@ class Trained(ClosedConfig):
 
 
 def nano_config(trained: Trained) -> Config:
-    """SmolLM2-135M-Instruct, EfficientNet-Lite0, Whisper tiny.en and MiniLM, with the connectors that were trained."""
+    """SmolLM2-135M-Instruct, EfficientNet-Lite, Whisper tiny.en and MiniLM, with the connectors that were trained."""
     language = DecoderConfig(
         family="llama",
         vocab_size=49152,
@@ -91,7 +107,7 @@ def nano_config(trained: Trained) -> Config:
         rope=Rope(theta=1e5),
         tie_embeddings=True,
     )
-    image = EfficientNetTower(config=replace(EfficientNetConfig.lite(0, classes=0), fused=True))
+    image = EfficientNetTower(config=trained.eyes.config)
     return Config(
         language=language,
         encoders={

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from sensorium.batch import Batch
+from sensorium.batch import Batch, Features, Modality
 from sensorium.fusion.cross_attention import Memory
 from sensorium.language.cache import KVCache
 from sensorium.model.multimodal import MultimodalLM, rows_with_pictures
@@ -24,12 +24,15 @@ class Session:
         model: its weights are only read.
         batch: the prompts, laid out to be answered.
         room: tokens that will follow at most.
+        features: the batch's media, already encoded and connected.
     """
 
-    def __init__(self, model: MultimodalLM, batch: Batch, room: int) -> None:
+    def __init__(
+        self, model: MultimodalLM, batch: Batch, room: int, features: Mapping[Modality, Features] | None = None
+    ) -> None:
         self.model = model
         self.adapted_B = rows_with_pictures(batch)
-        embeds_BLD, self.memory = model.embed_batch(batch, SILENT)
+        embeds_BLD, self.memory = model.embed_batch(batch, SILENT, features)
         rows, length = batch.ids_BL.shape
         self.cache = KVCache(model.decoder.config, rows, length + room, dtype=embeds_BLD.dtype)
         self.hidden_BD = torch.zeros(rows, embeds_BLD.shape[-1], dtype=embeds_BLD.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -73,10 +73,7 @@ class NextToken:
         if model.crossings:
             problem = "reads media by cross-attention, through which packed samples would see each other's"
             raise RequestError("this model", problem, "Give it plain batches, whose rows stand side by side")
-        features: dict[Modality, Features] = {}
-        for kind, tensors in packed.media.items():
-            seen = _padded(tensors) if self.encoders is None else self.encoders[kind](tensors)
-            features[kind] = model.connectors[kind](seen)
+        features = connect(model, packed.media, self.encoders)
         embeds_BLD = splice(model.decoder.embed(packed.ids_BL), packed.placements, features)
         if isinstance(packed, Flat):
             with model.adapted(packed.pictured_BL):
@@ -85,6 +82,11 @@ class NextToken:
             hidden_BLD = model.decoder(embeds_BLD, positions_BL=packed.positions_BL, attend_BLS=packed.attend_BLS)
         hidden_TD: Tensor = hidden_BLD[packed.targets.rows_T, packed.targets.places_T]
         return hidden_TD
+
+    def losses(self, model: MultimodalLM, packed: Packed | Flat, temperature: float = 1.0) -> Tensor:
+        """Minus the log-probability of each target at a temperature, `(T,)`, without weights or smoothing."""
+        logits_TV, ids_T = self._logits(model, self.hidden(model, packed), packed.targets.ids_T)
+        return F.cross_entropy(logits_TV / temperature, ids_T, reduction="none")
 
     def _logits(self, model: MultimodalLM, hidden_TD: Tensor, ids_T: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 logits of the competing tokens, and where the right ones are among them."""
@@ -96,6 +98,14 @@ class NextToken:
         place_V = torch.full((size,), -1).index_copy(0, some_V, torch.arange(len(some_V)))
         assert bool((place_V[ids_T] >= 0).all()), "a learned token is not in the vocabulary given"
         return F.linear(hidden_TD, weight_VD[some_V]).float(), place_V[ids_T]
+
+
+def connect(
+    model: MultimodalLM, media: Mapping[Modality, Sequence[Tensor]], encoders: Encoders | None = None
+) -> dict[Modality, Features]:
+    """Media through encoders (without any they are features already, `(T, D)` each) and the model's connectors."""
+    seen = {kind: _padded(tensors) if encoders is None else encoders[kind](tensors) for kind, tensors in media.items()}
+    return {kind: model.connectors[kind](features) for kind, features in seen.items()}
 
 
 def _padded(tensors: Sequence[Tensor]) -> Features:

@@ -53,17 +53,20 @@ def transport(words: Features, regions: Features, beta: float = 0.5, rounds: int
 
 
 class WordRegion:
-    """Callable over the hidden states of words and regions: matched pairs should be near, mismatched ones far.
+    """Callable over the hidden states of words and regions: matched pairs should be near, mismatched ones `margin` apart.
+
+    UNITER's code subtracts the mismatched pairs' distance without end; where they are the more numerous, everything then moves
+    apart, matched pairs too.
 
     Args:
         beta, rounds: of `ipot`.
     """
 
-    def __init__(self, beta: float = 0.5, rounds: int = 50) -> None:
-        self.beta, self.rounds = beta, rounds
+    def __init__(self, beta: float = 0.5, rounds: int = 50, margin: float = 0.8) -> None:
+        self.beta, self.rounds, self.margin = beta, rounds, margin
 
     def __call__(self, words: Features, regions: Features, matched_B: Tensor, trace: Trace = SILENT) -> Loss:
-        """The distances of the matched pairs minus those of the mismatched, as in UNITER's code; its size is their number.
+        """The matched pairs' distances, and as much again for what the mismatched ones lack; its size is the matched pairs.
 
         Traces `word_region.plan` `(B, L, G)`. Terms: `word_region` (distance of matched pairs), `word_region_wrong`.
         """
@@ -73,4 +76,5 @@ class WordRegion:
         terms = {"word_region": (float(near.detach().sum()), float(len(near)))}
         if len(far):
             terms["word_region_wrong"] = (float(far.detach().sum()), float(len(far)))
-        return Loss(near.sum() - far.sum(), float(len(distance_B)), terms)
+        lacking = (self.margin - far).clamp_min(0).sum() * (len(near) / max(len(far), 1))
+        return Loss(near.sum() + lacking, float(len(near)), terms)

@@ -133,7 +133,8 @@ def easy_vqa(tests: int = 2000) -> Exam:
         pictures += sorted((folder / name / "images").glob("*.png"), key=lambda path: int(path.stem))
         place = {int(path.stem): first + offset for offset, path in enumerate(pictures[first:])}
         parts.append(tuple(Question(place[row[2]], row[0], row[1], _easy_kind(row[1])) for row in rows))
-    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), parts[0], tuple(random.Random(0).sample(parts[1], tests)))
+    some = tuple(random.Random(0).sample(parts[1], tests))
+    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), parts[0], some)
 
 
 def _easy_kind(answer: str) -> str:
