@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from recipes import nano_data, nano_digits, nano_features, nano_fresh, nano_lessons, nano_model, nano_retrieval
+from recipes import nano_codes, nano_data, nano_digits, nano_features, nano_fresh, nano_lessons, nano_model, nano_retrieval
 from sensorium.training.precision import fast_dtype
 
 
@@ -36,7 +36,8 @@ def main() -> None:
         vectors_ICD = nano_features.sentences(model, photos, work / "sentences.safetensors", print)
         towers = nano_retrieval.Towers(model.dual.image_head, model.dual.text_head)
         nano_model.trainable(towers, "")
-        tensors = nano_retrieval.run(towers, photos, views, vectors_ICD, work / "retrieval", print)
+        small = nano_features.pooled(views, work / "photos-small", nano_fresh.SIDE, print)
+        tensors = nano_retrieval.run(towers, photos, small, vectors_ICD, work / "retrieval", print)
         nano_model.write(work / "trained", tensors, shapes)
     # The language model, frozen, in the format this machine multiplies faster
     model.decoder.to(dtype := fast_dtype())
@@ -45,10 +46,11 @@ def main() -> None:
         tensors = nano_lessons.run(model, photos, views, args.data, args.minutes, work)
         nano_model.write(work / "trained", tensors, shapes)
     if "sound" in stages:
-        clips = nano_features.recordings(model, [digit.path for digit in digits], work / "digits", print)
-        words = nano_features.heard(model, digits, work / "heard.json", print)
+        clips = nano_digits.features(model, digits, work / "digits", print)
+        codes = nano_codes.learn(model, nano_digits.WORDS, work / "codes", print)
         taught = [index for index, digit in enumerate(digits) if digit.split == "train"]
-        nano_model.write(work / "trained", nano_digits.run(model, digits, clips, words, taught, work, print), shapes)
+        tensors = nano_digits.run(model, codes, digits, clips, taught, work / "sound", print)
+        nano_model.write(work / "trained", tensors, shapes)
     print(f"shipped to {args.out}" if nano_model.ship(work / "trained", args.out) else "not shipped: a stage is missing")
 
 

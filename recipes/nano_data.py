@@ -10,6 +10,16 @@ from typing import NamedTuple
 
 from sensorium.errors import RequestError
 
+LINES = """Thank you.
+I'm sorry.
+The train to the coast leaves at half past four.
+She put the keys on the table and went out.
+Here we go.
+We should meet again next week.
+He said that the old bridge was closed.
+Please turn off the light in the kitchen.""".splitlines()
+"""What may be heard beside a sound: by mistake when a digit was said, or rightly, when it was something else."""
+
 
 class Photo(NamedTuple):
     """A photo with five captions as people wrote them."""

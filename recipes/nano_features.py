@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
+import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,13 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipes.nano_data import Digit, Photo, as_sentence
+from recipes.nano_data import Photo, as_sentence
 from sensorium.batch import Modality
 from sensorium.media import audio, image
+from sensorium.media.perturb import Perturbation, narrow
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.training.features import FeatureStore
 
-MIRRORED = " mirrored"
+MIRRORED, PERTURBED = " mirrored", " perturbed "
+VOICES, UPPER = Perturbation(), 3950.0
+"""How recordings are perturbed; what a line of 8 kHz cannot carry is cut off afterwards."""
 Say = Callable[[str], None]
 
 
@@ -52,34 +56,30 @@ def pooled(store: FeatureStore, folder: Path, side: int, say: Say) -> FeatureSto
     return small
 
 
-def recordings(model: MultimodalLM, paths: Sequence[str], folder: Path, say: Say) -> FeatureStore:
-    """Features `(T, 384)` of each recording, at its own length."""
+def recordings(
+    model: MultimodalLM, paths: Sequence[str], folder: Path, say: Say, perturbed: Sequence[str] = (), times: int = 0
+) -> FeatureStore:
+    """Features `(T, 384)` of each recording at its own length, and then of those `perturbed`, as many `times` each."""
     encoder = model.encoders[Modality.AUDIO]
 
+    def sound(name: str) -> audio.Sound:
+        path, _, turn = name.partition(PERTURBED)
+        plain = audio.decode(path)
+        if not turn:
+            return plain
+        wave_T = VOICES(plain.wave_T, plain.rate, random.Random(f"{turn} {Path(path).name}"))
+        return replace(plain, wave_T=narrow(wave_T, plain.rate, UPPER))
+
     def encode(some: Sequence[str]) -> list[Tensor]:
-        mels = [piece.tensor for path in some for piece in encoder.prepare(audio.decode(path))]
+        mels = [piece.tensor for name in some for piece in encoder.prepare(sound(name))]
         features = encoder(mels)
         return [x_TD[valid_T] for x_TD, valid_T in zip(features.x_BTD, features.valid_BT, strict=True)]
 
-    store = FeatureStore(folder, encoder.dim, paths)
+    names = [*paths, *(f"{path}{PERTURBED}{turn}" for turn in range(times) for path in perturbed)]
+    store = FeatureStore(folder, encoder.dim, names)
     for done in store.fill(encode, batch=16, save_every=25):
-        say(f"{folder.name}: {done} of {len(paths)}")
+        say(f"{folder.name}: {done} of {len(names)}")
     return store
-
-
-def heard(model: MultimodalLM, digits: Sequence[Digit], file: Path, say: Say, every: int = 4) -> dict[int, str]:
-    """What speech recognition hears in every fourth recording (some of it wrong: that is to be learned too)."""
-    found: dict[str, str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    assert model.reader.listen is not None
-    for index in range(0, len(digits), every):
-        if str(index) not in found:
-            words = model.reader.listen(audio.decode(digits[index].path))
-            found[str(index)] = "\n".join(reading.text.strip() for reading in words)
-        if index % (100 * every) == 0:
-            file.write_text(json.dumps(found), "utf-8")
-            say(f"heard: {index} of {len(digits)}")
-    file.write_text(json.dumps(found), "utf-8")
-    return {int(index): text for index, text in found.items()}
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from sensorium.training.loop import Epoch, Group, Thunk, train
 from sensorium.training.schedule import Plan
 
 EPOCHS, BATCH, RATE, DECAY, SCALE = 14, 512, 1e-3, 0.2, 20.0
-IMAGE_DROPOUT, TEXT_DROPOUT = 0.4, 0.2
+IMAGE_DROPOUT, TEXT_DROPOUT = 0.5, 0.2
 
 
 class Towers(nn.Module):

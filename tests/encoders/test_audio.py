@@ -104,6 +104,21 @@ def test_traced_attention_explains_the_output(encoder: AudioEncoder) -> None:
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 25))
 
 
+def test_a_middle_layer_is_what_that_block_gives() -> None:
+    middle, last = AudioEncoder(TOY, layer=1).eval(), AudioEncoder(TOY).eval()
+    last.load_state_dict(middle.state_dict())
+    mels = [log_mel(_speechlike(seconds)) for seconds in (0.5, 0.2)]
+    trace = Trace(("encoder.audio.0",))
+    with torch.no_grad():
+        given, whole = middle(mels), last(mels, trace)
+        assert torch.equal(middle.encode(mels).x_BTD, whole.x_BTD)
+    block_PTD = trace.result()["encoder.audio.0"]
+    assert torch.equal(given.x_BTD[given.valid_BT], block_PTD[given.valid_BT])
+    assert not given.x_BTD[~given.valid_BT].any()
+    with pytest.raises(RequestError, match="audio layer 3: is not among 1 to 2"):
+        AudioEncoder(TOY, layer=3)
+
+
 def test_too_long_is_refused() -> None:
     with pytest.raises(RequestError, match=r"2\.0 s: is longer than the encoder's 1 s"):
         AudioEncoder(WhisperConfig(dim=8, layers=1, heads=1, inner=8, steps=50))([torch.zeros(80, 200)])

@@ -6,6 +6,7 @@ from transformers.models.idefics.perceiver import IdeficsPerceiverAttention
 
 from sensorium.batch import Features, Modality, Placement
 from sensorium.errors import CheckpointError, RequestError
+from sensorium.fusion import resampler
 from sensorium.fusion.resampler import Resampler, ResamplerConfig
 
 SHAPES = {"dim_in": 6, "dim_out": 10, "dim": 8, "queries": 3, "layers": 2, "heads": 2, "head_dim": 4, "hidden": 16}
@@ -30,7 +31,7 @@ def test_one_layer_equals_the_attention_of_idefics() -> None:
 
 @pytest.mark.parametrize("keys", [True, False])
 def test_padding_changes_nothing(keys: bool) -> None:
-    model, x = build(queries_in_keys=keys, time="sinusoid"), torch.randn(2, 7, 6)
+    model, x = build(queries_in_keys=keys, time="share", norm_in=True), torch.randn(2, 7, 6)
     valid = torch.arange(7)[None] < torch.tensor([[4], [7]])
     out = model(Features(x, valid))
     alone = model(Features(x[:1, :4], valid[:1, :4]))
@@ -41,10 +42,23 @@ def test_padding_changes_nothing(keys: bool) -> None:
 
 def test_order_is_read_only_with_time() -> None:
     x, valid = torch.randn(1, 6, 6), torch.ones(1, 6, dtype=torch.bool)
-    for time, same in (("none", True), ("sinusoid", False), ("learned", False)):
+    for time, same in (("none", True), ("sinusoid", False), ("learned", False), ("share", False)):
         model = build(time=time, steps=6)
         difference = (model(Features(x, valid)).x_BTD - model(Features(x.flip(1), valid)).x_BTD).abs().max()
         assert bool(difference < 1e-5) is same, time
+
+
+def test_shares_of_time_run_from_nought_to_a_hundred_in_every_medium() -> None:
+    valid = torch.arange(8)[None] < torch.tensor([[4], [8]])
+    shares = resampler._shares(valid)
+    assert shares[0, :4].tolist() == [0.0, 25.0, 50.0, 75.0]
+    assert shares[1].tolist() == [12.5 * step for step in range(8)]
+
+
+def test_the_first_norm_makes_the_scale_of_the_media_irrelevant() -> None:
+    x, valid = torch.randn(1, 6, 6), torch.ones(1, 6, dtype=torch.bool)
+    model = build(norm_in=True)
+    torch.testing.assert_close(model(Features(x, valid)).x_BTD, model(Features(30 * x, valid)).x_BTD, rtol=1e-3, atol=1e-3)
 
 
 def test_frames_share_a_time_step() -> None:

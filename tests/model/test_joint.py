@@ -33,6 +33,7 @@ from sensorium.model.joint_config import (
     Streams,
     word_tokenizer,
 )
+from sensorium.model.load import load as load_assistant
 from sensorium.nn.trace import Trace
 from sensorium.parts import Image, Message, Sample, Text
 
@@ -226,6 +227,12 @@ def test_a_saved_model_comes_back_whole(streams: Streams, tmp_path: Path) -> Non
     assert again.blueprint.card == "# toy\n"
     torch.testing.assert_close(again(again.batch(samples())).hidden(), made(made.batch(samples())).hidden(), rtol=0, atol=0)
     assert again.answer is not None
+
+
+def test_it_is_no_model_that_answers(tmp_path: Path) -> None:
+    save(model(), tmp_path / "toy")
+    with pytest.raises(RequestError, match=r"is a joint model.*Open it with sensorium\.model\.joint_checkpoint\.load"):
+        load_assistant(str(tmp_path / "toy"))
 
 
 def test_a_missing_or_unknown_tensor_is_an_error(tmp_path: Path) -> None:

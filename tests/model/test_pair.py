@@ -16,6 +16,7 @@ from sensorium.media.audio import encode_wav
 from sensorium.media.image import encode_png
 from sensorium.model.config import EfficientNetTower
 from sensorium.model.joint_config import word_tokenizer
+from sensorium.model.load import load
 from sensorium.model.pair import Pair, PairConfig, tiny_dual
 from sensorium.parts import Audio, Image, Message, Text, Video
 from sensorium.protocols import Embeds
@@ -83,6 +84,8 @@ def test_a_folder_gives_the_same_model(pair: Pair, tmp_path: Path) -> None:
     again = Pair.load(tmp_path / "pair")
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in pair.state_dict().items())
     assert torch.allclose(again.texts(WORDS), pair.texts(WORDS), atol=1e-6)
+    with pytest.raises(RequestError, match=r"is a dual encoder.*sensorium\.model\.pair\.Pair\.load"):
+        load(str(tmp_path / "pair"))
     (tmp_path / "pair" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no safetensors|no weights|holds no|safetensors"):
         Pair.load(tmp_path / "pair")

@@ -60,6 +60,18 @@ def test_a_stretch_of_a_recording_is_accounted_for_as_such(reader: Reader, media
     assert use.seconds_total > 6
 
 
+def test_a_recording_longer_than_its_features_go_is_its_words_alone(reader: Reader, media: dict[str, str]) -> None:
+    short = replace(reader, policy=replace(reader.policy, sound_features=2.5))
+    shown = short.show(Audio(media["note"]))
+    assert [piece.modality for piece in shown.pieces] == [Modality.TEXT] * 2
+    assert shown.use.notes[-1] == "shown by its words alone"
+    assert short.show(Audio(media["note"], 1.0, 3.0)).pieces[0].modality is Modality.AUDIO
+    with pytest.raises(
+        RequestError, match=r"holds no words that could be recognised; this model hears other sounds up to 2.5 s"
+    ):
+        replace(short, listen=lambda sound: []).show(Audio(media["note"]))
+
+
 def test_a_spoken_question_is_laid_out_like_a_typed_one(media: dict[str, str]) -> None:
     model = tiny()
     model.reader = replace(model.reader, listen=listen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from recipes import (
     nano_asked,
+    nano_codes,
     nano_course,
     nano_data,
     nano_digits,
@@ -23,7 +25,9 @@ from recipes import (
     nano_reward,
 )
 from sensorium.errors import RequestError
+from sensorium.fusion.resampler import Resampler, ResamplerConfig
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
+from sensorium.media import audio
 from sensorium.model.presets import Trained, tiny
 from sensorium.training.features import FeatureStore
 from sensorium.training.schedule import Plan
@@ -121,16 +125,48 @@ def test_drawings_have_questions_of_three_splits() -> None:
     assert rows[0].question[0].isupper()
 
 
-def test_digits_are_learned_without_the_adapter(tmp_path: Path) -> None:
+def test_codes_make_the_frozen_model_say_their_words(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     model = tiny(adapter=True)
-    digits = [nano_data.Digit(f"{n}.flac", "train", ("zip", "fun", "sad", "web")[n % 4], "ann") for n in range(64)]
-    clips = store(tmp_path / "digits", [digit.path for digit in digits], 6, 24)
-    before = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
     said: list[str] = []
-    kept = list(range(64))
-    tensors = nano_digits.run(model, digits, clips, {0: "zip", 4: "zap"}, kept, tmp_path, said.append, epochs=2, workers=1)
-    assert all(name.startswith("connectors.audio.") for name in tensors)
+    before = {name: tensor.clone() for name, tensor in model.decoder.state_dict().items()}
+    usual = model.connectors["audio"]
+    codes = nano_codes.learn(model, ("zip", "fun"), tmp_path / "codes", said.append, steps=120)
+    losses = [float(text.split("loss ")[1].split()[0]) for text in said]
+    assert losses[-1] < losses[0]
+    assert codes.all().shape == (2, 4, 32)
+    assert model.connectors["audio"] is usual
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.decoder.state_dict().items())
+
+
+def test_digits_are_learned_from_recordings_as_they_are_and_perturbed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, chance = tiny(), random.Random(0)
+    said: list[str] = []
+    shapes = ResamplerConfig(dim_in=24, dim_out=32, dim=24, queries=4, layers=1, heads=2, head_dim=12, hidden=48, codes=10)
+    model.connectors["audio"] = Resampler(shapes)
+    digits = [nano_data.Digit(f"{n}.flac", "train", nano_digits.WORDS[n % 10], "ann") for n in range(40)]
+    names = [digit.path + end for end in ("", " perturbed 0") for digit in digits]
+    shapes_WD = 3 * torch.randn(10, 24)
+    clips = FeatureStore(tmp_path / "digits", 24, names)
+    made = iter([shapes_WD[number % 10] + torch.randn(chance.randint(3, 9), 24) for number in range(80)])
+    list(clips.fill(lambda some: [next(made) for _ in some]))
+    codes = nano_codes.Codes(torch.randn(10, 32), 4)
+    tensors = nano_digits.run(model, codes, digits, clips, range(40), None, said.append, steps=150)
+    right = [float(text.split("right ")[1].split()[0]) for text in said]
+    assert right[0] < right[-1] > 0.8
+    assert all(name.startswith("connectors.audio.") for name in tensors)
+    assert torch.equal(tensors["connectors.audio.norm_out.weight"], codes.gain)
+
+
+def test_perturbed_recordings_are_others_and_the_same_every_time(tmp_path: Path) -> None:
+    model, path = tiny(), str(tmp_path / "tone.wav")
+    wave_T = torch.sin(torch.arange(8000) * 0.2) * torch.linspace(0, 1, 8000)
+    Path(path).write_bytes(audio.encode_wav(wave_T, 8000))
+    one, two = (nano_features.recordings(model, [path], tmp_path / name, print, [path], times=2) for name in ("a", "b"))
+    assert one.names == [path, f"{path} perturbed 0", f"{path} perturbed 1"]
+    assert all(torch.equal(one[place], two[place]) for place in range(3))
+    assert all(one[a].shape != one[b].shape or not torch.equal(one[a], one[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_retrieval_learns_pairs(tmp_path: Path) -> None:

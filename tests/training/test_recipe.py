@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sensorium.training.runlog import RunFolder
 from sensorium.training.schedule import Constant, Cosine, Linear, Plateau, Stable, Steps
 from sensorium.training.truth import Truth
 
+ROOT = Path(__file__).parents[2]
 OWN = '''
 """A recipe of one's own."""
 
@@ -59,6 +61,11 @@ def test_ours_are_found_by_name_and_yours_by_path(own: Path) -> None:
         recipe.find("conect")
     with pytest.raises(RequestError, match="is not there"):
         recipe.find("gone.py")
+
+
+def test_a_wheel_carries_ours_and_no_other() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["data-files"]
+    assert listed == {"share/sensorium/recipes": [f"recipes/{name}.py" for name in recipe.names([ROOT / "recipes"])]}
 
 
 @pytest.mark.parametrize("name", recipe.names())

@@ -107,6 +107,19 @@ def test_the_loss_is_measured_blind_too() -> None:
     assert made.training
 
 
+def test_an_objective_without_a_term_named_loss_is_judged_by_its_total() -> None:
+    made = model()
+    objective, held = NextToken(encoders=made.encoders), [flatten([made.batch([row.sample for row in rows(4)])])]
+
+    def unnamed(model: Any, batch: Any) -> Loss:
+        return objective(model, batch)._replace(terms={"words": (4.0, 2.0)})
+
+    found = [Judge(made, [Task("a", one, Cycle([]), held)], Truth(), nullcontext)(1, []) for one in (objective, unnamed)]
+    assert found[1].loss == pytest.approx(found[0].loss)
+    assert found[1].values["gap_zeroed"] == pytest.approx(found[0].values["gap_zeroed"], abs=1e-6)
+    assert found[1].values["words"] == 2.0
+
+
 def test_a_part_that_got_no_gradient_stops_the_run(tmp_path: Path) -> None:
     made = model()
     batch = flatten([made.batch([row.sample for row in rows(4)])])
@@ -132,10 +145,9 @@ class Given:
     def __init__(self, given: Sequence[Row]) -> None:
         self.given, self.turn = given, 0
 
-    def __iter__(self) -> Any:
-        while True:
-            self.turn += 1
-            yield self.given[(self.turn - 1) % len(self.given)]
+    def take(self, count: int) -> list[Row]:
+        self.turn += count
+        return [self.given[place % len(self.given)] for place in range(self.turn - count, self.turn)]
 
     def position(self) -> int:
         return self.turn

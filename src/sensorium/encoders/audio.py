@@ -86,14 +86,23 @@ class WhisperConfig:
 class AudioEncoder(nn.Module):
     """Whisper's encoder: two convolutions (the second halves the frames), then pre-norm transformer blocks.
 
+    Args:
+        layer: which block's output `forward` gives, from 1; None is the last one's, after the last norm, as the decoder
+            reads it. The sounds themselves are plainest in the middle; the last block has begun to turn them into words.
+
     Traces: `encoder.audio.stem`; of block i `encoder.audio.{i}.attention` (weights, `PNTT`) and `encoder.audio.{i}`.
+
+    Raises:
+        RequestError: there is no such layer.
     """
 
     modality = Modality.AUDIO
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: WhisperConfig, layer: int | None = None) -> None:
         super().__init__()
-        self.config, self.dim = config, config.dim
+        if layer is not None and not 1 <= layer <= config.layers:
+            raise RequestError(f"audio layer {layer}", f"is not among 1 to {config.layers}", "Choose one of those")
+        self.config, self.dim, self.layer = config, config.dim, layer
         self.conv1 = nn.Conv1d(config.mels, config.dim, 3, padding=1)
         self.conv2 = nn.Conv1d(config.dim, config.dim, 3, stride=2, padding=1)
         self.positions = nn.Embedding(config.steps, config.dim)
@@ -129,6 +138,10 @@ class AudioEncoder(nn.Module):
         Raises:
             RequestError: a piece is longer than the encoder's positions.
         """
+        return self.encode(media, self.layer, trace)
+
+    def encode(self, media: Sequence[Tensor], layer: int | None = None, trace: Trace = SILENT) -> Features:
+        """`forward` to a chosen layer; None is all of them and the last norm, which a speech decoder reads."""
         steps = [self.grid(mel_MT)[0] for mel_MT in media]
         if max(steps) > self.config.steps:
             raise RequestError(
@@ -143,9 +156,9 @@ class AudioEncoder(nn.Module):
         x_PTD = F.gelu(self.conv2(F.gelu(self.conv1(mel_PMT)))).transpose(1, 2)
         x_PTD = x_PTD + self.positions.weight[: x_PTD.shape[1]]
         trace("encoder.audio.stem", x_PTD)
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks[:layer]):
             x_PTD = block(x_PTD, mask, trace, f"encoder.audio.{number}")
-        x_PTD = self.norm(x_PTD)
+        x_PTD = self.norm(x_PTD) if layer is None else x_PTD
         return Features(x_PTD if mask is None else x_PTD.masked_fill(~valid_PT[..., None], 0.0), valid_PT)
 
 

@@ -101,7 +101,7 @@ def _encoders(blueprint: Blueprint) -> dict[Modality, nn.Module]:
             case said.EfficientNetTower():
                 encoders[modality] = EfficientNetEncoder(EfficientNet(tower.config), _processing(blueprint))
             case said.WhisperTower():
-                encoders[modality] = AudioEncoder(tower.config)
+                encoders[modality] = AudioEncoder(tower.config, tower.layer)
             case said.VideoTower():
                 pass
     for modality, tower in blueprint.config.encoders.items():

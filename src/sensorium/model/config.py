@@ -60,10 +60,11 @@ class EfficientNetTower(ClosedConfig):
 
 
 class WhisperTower(ClosedConfig):
-    """Whisper's encoder."""
+    """Whisper's encoder; `layer`: the block whose output a connector reads (see `AudioEncoder`)."""
 
     kind: Literal["whisper"] = "whisper"
     config: WhisperConfig
+    layer: int | None = None
 
 
 class VideoTower(ClosedConfig):

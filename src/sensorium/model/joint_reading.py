@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
 from typing import Literal, NamedTuple
@@ -15,62 +15,11 @@ from sensorium.batch import Modality, Placement
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.fusion.pairs import Regions, Words, cells, pad, pool_boxes
 from sensorium.media import image
+from sensorium.media.objects import picture_of, things_of
 from sensorium.model.joint_config import CLS, MASK, PAD, SEP
 from sensorium.nn.trace import SILENT, Trace
-from sensorium.parts import Image, Role, Sample, Text
+from sensorium.parts import Role, Sample, Text
 from sensorium.protocols import Encoder
-
-
-class Thing(NamedTuple):
-    """One object of a sample's `meta["objects"]`: its name and its box `(y0, x0, y1, x1)` in 0..1."""
-
-    name: str
-    box: tuple[float, float, float, float]
-
-
-def things_of(sample: Sample) -> tuple[Thing, ...]:
-    """The objects that a sample says its picture shows, `[{"name": ..., "box": [y0, x0, y1, x1]}, ...]`.
-
-    Raises:
-        RequestError: no such list or an empty one, or an entry without a name or with another kind of box.
-    """
-    rows = sample.meta.get("objects")
-    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
-        raise RequestError(
-            f"sample {sample.id}", 'has no objects in meta["objects"]', "Give its objects, or use a model with regions at cells"
-        )
-    return tuple(_thing(sample.id, number, row) for number, row in enumerate(rows))
-
-
-def _thing(name: str, number: int, row: object) -> Thing:
-    remedy = 'Write {"name": ..., "box": [y0, x0, y1, x1]} with 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1'
-    where = f"sample {name}, object {number}"
-    if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
-        raise RequestError(where, "has no name", remedy)
-    box = row.get("box")
-    if not isinstance(box, Sequence) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-        raise RequestError(where, f"has the box {box!r}", remedy)
-    y0, x0, y1, x1 = (float(side) for side in box)
-    if not (0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1):
-        raise RequestError(where, f"has the box {list(box)}", remedy)
-    return Thing(row["name"], (y0, x0, y1, x1))
-
-
-def picture_of(sample: Sample) -> tuple[int, int, Image]:
-    """The one picture of a sample, with its message and part.
-
-    Raises:
-        RequestError: none, or several.
-    """
-    found = [
-        (number, place, part)
-        for number, message in enumerate(sample.messages)
-        for place, part in enumerate(message.parts)
-        if isinstance(part, Image)
-    ]
-    if len(found) != 1:
-        raise RequestError(f"sample {sample.id}", f"has {len(found)} pictures", "A joint model reads one picture with a text")
-    return found[0]
 
 
 class View(NamedTuple):

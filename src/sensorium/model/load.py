@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from sensorium.errors import CheckpointError, RequestError
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from sensorium.model.foreign import ForeignModel
 
 NANO = "nano"
+OTHERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"sensorium-joint": ("a joint model", "joint_checkpoint.load"), "sensorium-pair": ("a dual encoder", "pair.Pair.load")}
+)
+"""Model types of ours that are no language models: what they are, and what of `sensorium.model` opens them."""
 
 
 def load(
@@ -35,13 +40,17 @@ def load(
         hosts: hosts whose URLs its media may come from. limits: of media.
 
     Raises:
-        RequestError: no such folder, or a foreign model is to be quantised.
+        RequestError: no such folder, a model of ours that gives no answers, or a foreign model is to be quantised.
         CheckpointError: the folder does not hold what its configuration says.
         DependencyError: a package that the model's weights or code come in is not installed.
     """
     access, limits = Access(hosts=tuple(hosts)), limits or Limits()
     folder = folder_of(name)
-    if kind_of(folder) != "sensorium":
+    kind = kind_of(folder)
+    if kind in OTHERS:
+        what, opener = OTHERS[kind]
+        raise RequestError(name, f"is {what}, which does not answer in words", f"Open it with sensorium.model.{opener}")
+    if kind != "sensorium":
         if quantize is not None:
             raise RequestError(name, "is a foreign model, whose weights are not packed here", "Leave --quantize out")
         from sensorium.model.foreign import ForeignModel  # transformers takes seconds to import

@@ -41,6 +41,7 @@ from sensorium.model.config import (
     WhisperTower,
 )
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.model.reading import Policy
 from sensorium.nn.closed import ClosedConfig
 from sensorium.nn.lora import LoraConfig
 from sensorium.nn.rope import Rope
@@ -113,13 +114,14 @@ def nano_config(trained: Trained) -> Config:
         encoders={
             Modality.IMAGE: image,
             Modality.VIDEO: VideoTower(config=VideoConfig(groups=1)),
-            Modality.AUDIO: WhisperTower(config=WhisperConfig()),
+            Modality.AUDIO: WhisperTower(config=WhisperConfig(), layer=3),
         },
         connectors=trained.connectors,
         adapter=trained.adapter,
         dual=Dual(text=Text(config=BertConfig()), image_head=trained.image_head, text_map=trained.text_map),
         speech=Speech(config=SpeechConfig(), tokens=whisper_tokens_en()),
         filler=0,
+        policy=Policy(sound_features=2.5),  # its sound connector was taught short words; see the card
     )
 
 

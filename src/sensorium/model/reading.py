@@ -31,6 +31,8 @@ class Policy:
     Args:
         words_in_images: read the words in pictures (and in pages without a text layer).
         words_in_sound: lay out the words heard in a recording or clip beside its features.
+        sound_features: seconds up to which a recording is shown by features; a longer one is shown by its words alone. None is
+            any length.
         page_pictures: show a document's pages as pictures too, not only their words.
         frames: frames of a clip. dpi: resolution at which pages are drawn.
         min_confidence: words read with less are left out, and counted in `usage`.
@@ -38,6 +40,7 @@ class Policy:
 
     words_in_images: bool = True
     words_in_sound: bool = True
+    sound_features: float | None = None
     page_pictures: bool = False
     frames: int = 8
     dpi: int = 144
@@ -108,9 +111,17 @@ class Reader:
                     sound.name, "holds no words that could be recognised", "Speak closer to the microphone, or type"
                 )
             return Shown(_as_speech(words), replace(use, words=_count(words)))
-        pieces = self._encode(Modality.AUDIO, sound, sound.name)
-        words = self._words_heard(sound)
-        return Shown((*pieces, *_as_text(words)), replace(use, words=_count(words)))
+        words, most = self._words_heard(sound), self.policy.sound_features
+        if most is None or heard <= most:
+            return Shown(
+                (*self._encode(Modality.AUDIO, sound, sound.name), *_as_text(words)), replace(use, words=_count(words))
+            )
+        if not words:
+            problem = (
+                f"lasts {heard:.1f} s and holds no words that could be recognised; this model hears other sounds up to {most} s"
+            )
+            raise RequestError(sound.name, problem, "Give a recording of speech, or a shorter stretch (start, stop)")
+        return Shown(_as_text(words), replace(use, words=_count(words), notes=(*use.notes, "shown by its words alone")))
 
     def _video(self, part: Video, use: Use) -> Shown:
         clip = video.decode(

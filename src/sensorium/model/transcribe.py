@@ -210,8 +210,7 @@ class _Listener:
         for piece in pieces:
             frames = 2 * math.ceil((piece.seconds + self.hearing.padding) * STEPS)
             mels.append(log_mel(piece.wave_T, config.mels, min(frames, 2 * config.steps)))
-        features: Features = self.model.encoder(mels)
-        return features
+        return self.model.encoder.encode(mels)
 
     def _prompt(self, features: Features) -> tuple[int, ...]:
         tokens = self.model.tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from sensorium.data.fault import Fault, Tally
@@ -17,6 +17,8 @@ Epoch = Callable[[int], Sequence[Sequence[Thunk]]]
 B = TypeVar("B")
 Given = TypeVar("Given", covariant=True)
 R = TypeVar("R")
+_PATIENCE = 10
+"""Batches without a row that can be used which end the run."""
 
 
 class Feed(Protocol[Given]):
@@ -42,7 +44,9 @@ class UnlearnableError(DataError):
 class Stream(Protocol):
     """Rows in a seeded order: what `data.mixture.Mixture` is."""
 
-    def __iter__(self) -> Iterator[Row | Fault]: ...
+    def take(self, count: int) -> list[Row] | None:
+        """The rows of the next `count` places; fewer where rows are broken, None at the end."""
+        ...
 
     def position(self) -> Any:
         """Where the next row is."""
@@ -138,7 +142,8 @@ class Rows(Generic[R, B]):
     Args:
         lay: one row to what the model takes in; a row that it refuses is dropped, unless `strict`. `UnlearnableError` stops.
         join: laid-out rows to the parts of a batch.
-        size: rows a batch. A row that cannot be used is dropped and counted, and the batch is smaller by it.
+        size: rows a batch. A row that cannot be used is dropped and counted, and the batch is smaller by it, even empty: so
+            processes that share a batch stay side by side, and batches do not depend on their number.
     """
 
     def __init__(
@@ -152,20 +157,27 @@ class Rows(Generic[R, B]):
     ) -> None:
         self.stream, self.lay, self.join, self.size = stream, lay, join, size
         self.strict, self.dropped = strict, Tally()
-        self._rows: Iterator[Row | Fault] | None = None
+        self._last: Fault | None = None
+        self._empty = 0
 
     def draw(self) -> Sequence[B]:
-        """The parts of the next batch.
+        """The parts of the next batch; none where none of its rows can be used.
 
         Raises:
             DataError: the stream ends, or none of the rows of ten batches can be used; with `strict` also the first bad row.
         """
-        for _ in range(10):
-            laid = [done for row in self._take() if (done := self.laid(row)) is not None]
-            if laid:
-                return self.join(laid)
-        shown = self.dropped.first[-1]
-        raise DataError(f"{shown.file}, row {shown.row}", f"and all rows before it were dropped: {shown.reason}", shown.fix)
+        rows = self.stream.take(self.size)
+        if rows is None:
+            raise DataError("the data", "ended before the run did", "Let the mixture repeat, or train fewer steps")
+        laid = [done for row in rows if (done := self.laid(row)) is not None]
+        if laid:
+            self._empty = 0
+            return self.join(laid)
+        self._empty += 1
+        if self._empty >= _PATIENCE and self._last is not None:
+            problem = f"was dropped, as were all rows of the {_PATIENCE} batches up to it: {self._last.reason}"
+            raise DataError(f"{self._last.file}, row {self._last.row}", problem, self._last.fix)
+        return ()
 
     def position(self) -> dict[str, Any]:
         """The stream's, and what was dropped so far."""
@@ -176,21 +188,6 @@ class Rows(Generic[R, B]):
         self.stream.seek(position["stream"])
         self.dropped = Tally()
         self.dropped.kinds.update(position["dropped"])
-        self._rows = None
-
-    def _take(self) -> list[Row]:
-        if self._rows is None:
-            self._rows = iter(self.stream)
-        rows: list[Row] = []
-        while len(rows) < self.size:
-            row = next(self._rows, None)
-            if row is None:
-                raise DataError("the data", "ended before the run did", "Let the mixture repeat, or train fewer steps")
-            if isinstance(row, Fault):
-                self.drop(row)
-            else:
-                rows.append(row)
-        return rows
 
     def laid(self, row: Row) -> R | None:
         """One row laid out, or None if it is dropped.
@@ -215,4 +212,5 @@ class Rows(Generic[R, B]):
         """
         if self.strict:
             raise DataError(f"{fault.file}, row {fault.row}, {fault.field}", fault.reason, fault.fix)
+        self._last = fault
         self.dropped(fault)

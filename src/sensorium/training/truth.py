@@ -135,7 +135,7 @@ class Judge:
                 continue
             front = "" if len(self.tasks) == 1 else f"{task.name}/"
             terms, size = self._terms(task, task.held)
-            loss = terms.get("loss", math.nan)
+            loss = terms["loss"]
             verdict.values |= {front + name: value for name, value in terms.items()}
             verdict.loss = (verdict.loss or 0.0) + task.weight * loss
             if self.truth.blind:
@@ -151,7 +151,10 @@ class Judge:
         return verdict
 
     def _terms(self, task: Task[Any], batches: Sequence[Any]) -> tuple[dict[str, float], float]:
-        """The mean of each term over batches, and the mean size of a batch."""
+        """The mean of each term over batches, and the mean size of a batch.
+
+        `loss` is the objective's own total by its size where it has no term of that name.
+        """
         losses: list[Loss] = []
         for batch in batches:
             with self._cast():
@@ -161,7 +164,9 @@ class Judge:
         means = {
             name: sum(value for value, _ in all_) / max(sum(size for _, size in all_), 1e-9) for name, all_ in sums.items()
         }
-        return means, sum(loss.size for loss in losses) / len(losses)
+        size = sum(loss.size for loss in losses)
+        means.setdefault("loss", sum(float(loss.total) for loss in losses) / max(size, 1e-9))
+        return means, size / len(losses)
 
     def _gaps(self, task: Task[Any]) -> dict[str, float]:
         """The loss blind, and how much higher it is than sighted, over the batches that have media."""

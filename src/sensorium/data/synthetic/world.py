@@ -241,6 +241,7 @@ def _box(samples: Samples, index: int) -> Sample:
     scene, language = samples.world.scene(index, samples.split), samples.language
     thing = Dice(*scene.key, "box").pick(scene.things)
     what: Phrase = phrase(thing)
+    y0, x0, y1, x1 = thing.box
     return _sample(
         samples,
         scene,
@@ -248,7 +249,7 @@ def _box(samples: Samples, index: int) -> Sample:
         ASK[language]["boxes"].format(what.the(language)),
         box_answer(thing.box, what.bare(language), scene.size),
         box=list(thing.box),
-        objects={"ref": [what.bare(language)], "bbox": [list(thing.box)], "bbox_type": "norm1"},
+        objects={"ref": [what.bare(language)], "bbox": [[x0, y0, x1, y1]], "bbox_type": "norm1"},
     )
 
 
