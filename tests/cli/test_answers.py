@@ -42,6 +42,11 @@ def test_a_mistyped_file_is_not_taken_for_the_question(run: Run, photo: Path) ->
     assert "phto.png: no such file" in str(error)
 
 
+def test_a_folder_does_not_become_the_question(run: Run, photo: Path) -> None:
+    error = run("ask", str(photo.parent), "What is this?").exception
+    assert "is a folder" in str(error)
+
+
 def test_no_question_is_refused(run: Run, photo: Path) -> None:
     assert isinstance(run("ask", photo).exception, RequestError)
 

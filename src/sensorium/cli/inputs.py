@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,15 +33,19 @@ def is_medium(argument: str) -> bool:
     """Whether an argument names a medium: standard input, a URL, or a file that exists.
 
     Raises:
-        MediaError: it looks like a file's name and no such file exists; a slip of the pen must not become the question.
+        MediaError: it is a folder, or looks like a file's name and no such file exists; a slip of the pen must not become
+            the question.
     """
     if argument == STDIN or _URL.match(argument):
         return True
     try:
         if Path(argument).is_file():
             return True
+        folder = os.sep in argument and Path(argument).is_dir()
     except OSError:
         return False
+    if folder:
+        raise MediaError(argument, "is a folder", f"Name the files in it, such as {Path(argument) / '*'}")
     if _FILE.fullmatch(argument):
         raise MediaError(argument, "no such file", "Check the path, or put the question in words with a space in it")
     return False
