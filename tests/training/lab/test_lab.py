@@ -90,8 +90,8 @@ def test_a_comparison_that_means_nothing_is_refused() -> None:
         Comparison("synthetic", ("transformer",))
     with pytest.raises(RequestError, match="no exam 'gqa'"):
         Comparison("gqa")
-    with pytest.raises(RequestError, match="64 questions in the smallest size"):
-        Comparison("synthetic", rows=256)
+    with pytest.raises(RequestError, match="32 questions in the smallest size"):
+        Comparison("synthetic", rows=128)
 
 
 def test_trials_resume_and_the_report_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, material: Material) -> None:
@@ -128,6 +128,8 @@ def test_pictures_are_looked_at_once_and_recalled(tmp_path: Path) -> None:
     seen_PTD = recall(asked, tmp_path / "eyes")
     assert said[-1] == len(asked.pictures_PHWC) == len(seen_PTD)
     assert seen_PTD.shape[1:] == (4, 24)
+    assert seen_PTD.float().mean((0, 1)).abs().max() < 0.01
+    assert (seen_PTD.float().var((0, 1)) - 1).abs().max() < 0.05
     assert not torch.equal(seen_PTD[0], seen_PTD[1])
     lesson = Lesson(Material(asked, seen_PTD), Material(asked, seen_PTD).shape(16), torch.nn.Identity())
     assert torch.equal(lesson._seen(asked.train[:1])[0], seen_PTD[0].float())

@@ -55,10 +55,17 @@ def look(
 
 
 def recall(exam: Exam, folder: Path) -> Tensor:
-    """What `look` kept: float16 `(P, T, D)`."""
+    """What `look` kept: float16 `(P, T, D)`, each of the D numbers with mean 0 and variance 1 over pictures and places."""
     dim = json.loads((folder / "index.json").read_text("utf-8"))["dim"]
     store = FeatureStore(folder, dim, [str(index) for index in range(len(exam.pictures_PHWC))])
-    return torch.stack([store[index] for index in range(len(store))])
+    seen_PTD = torch.stack([store[index] for index in range(len(store))])
+    flat_ND = seen_PTD.flatten(0, 1)
+    pieces = flat_ND.split(4096)  # in fp32, but never all at once
+    mean_D = sum((piece.float().sum(0) for piece in pieces), torch.zeros(dim)) / len(flat_ND)
+    square_D = sum(((piece.float() - mean_D).square().sum(0) for piece in pieces), torch.zeros(dim)) / len(flat_ND)
+    for piece in pieces:
+        piece.copy_((piece.float() - mean_D) / square_D.sqrt().clamp_min(1e-6))
+    return seen_PTD
 
 
 def _png(exam: Exam, index: int) -> bytes:

@@ -32,8 +32,8 @@ class Recipe:
         batch: questions a step. rate, decay: of AdamW; a cosine after `warmup` steps.
     """
 
-    batch: int = 64
-    rate: float = 2e-3
+    batch: int = 32
+    rate: float = 1e-3
     decay: float = 0.05
     warmup: int = 30
 
