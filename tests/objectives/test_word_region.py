@@ -73,7 +73,7 @@ def test_matched_pairs_come_near_and_mismatched_ones_go_far() -> None:
     words_BLD, regions_BGD = torch.randn(6, 3, 8), torch.randn(6, 2, 8)
     into = torch.nn.Linear(8, 8)
     matched_B = torch.arange(6) < 3
-    objective, optimizer, terms = WordRegion(), torch.optim.Adam(into.parameters(), 0.02), []
+    objective, optimizer, terms = WordRegion(margin=0.8), torch.optim.Adam(into.parameters(), 0.02), []
     valid = [torch.ones(6, count, dtype=torch.bool) for count in (3, 2)]
     for _ in range(150):
         trace = Trace(["word_region.plan"])

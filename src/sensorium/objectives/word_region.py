@@ -56,13 +56,14 @@ class WordRegion:
     """Callable over the hidden states of words and regions: matched pairs should be near, mismatched ones `margin` apart.
 
     UNITER's code subtracts the mismatched pairs' distance without end; where they are the more numerous, everything then moves
-    apart, matched pairs too.
+    apart, matched pairs too. The margin bounds how near matched pairs come as well: words and regions share one direction as far
+    as it allows, and a word is one of several that make up its region.
 
     Args:
-        beta, rounds: of `ipot`.
+        beta, rounds: of `ipot`. margin: in cosine distance.
     """
 
-    def __init__(self, beta: float = 0.5, rounds: int = 50, margin: float = 0.8) -> None:
+    def __init__(self, beta: float = 0.5, rounds: int = 50, margin: float = 0.5) -> None:
         self.beta, self.rounds, self.margin = beta, rounds, margin
 
     def __call__(self, words: Features, regions: Features, matched_B: Tensor, trace: Trace = SILENT) -> Loss:
