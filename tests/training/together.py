@@ -101,7 +101,7 @@ def run(case: str, folder: Path, world: World, steps: int = 8) -> None:
 
 def whole_run(case: str, folder: Path, world: World) -> None:
     """As a recipe does it, with evaluations and a run folder."""
-    config = Recipe(training=Training(steps=6, precision="fp32", evaluate_every=3, shards="shards" in case))
+    config = Recipe(training=Training(steps=6, precision="fp32", evaluate_every=3, patience=2, shards="shards" in case))
     held = Turns(World(), False)
     held.turn = 1000
     training = Run(folder / case, config, world=world)

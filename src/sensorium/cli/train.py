@@ -86,8 +86,8 @@ def _told(steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
                     typer.echo(f"step {row['step']}  {_figures(row['values'])}{_left_out(row['dropped'])}")
                 case "warning":
                     typer.echo(f"warning: {row['text']}", err=True)
-                case "end" if row["early"]:
-                    typer.echo(f"{row['training']}: ended early at step {row['step']}, without progress")
+                case "end" if row["early"] or row["best"] not in (None, row["step"]):
+                    typer.echo(f"{row['training']}: {_ended(row)}")
                 case "export":
                     typer.echo(row["folder"])
 
@@ -96,6 +96,11 @@ def _told(steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
 
 def _figures(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
+
+
+def _ended(row: Mapping[str, Any]) -> str:
+    how = f"ended early at step {row['step']}, without progress" if row["early"] else f"ended at step {row['step']}"
+    return how if row["best"] is None else f"{how}; the weights are those of step {row['best']}, the best evaluation"
 
 
 def _left_out(dropped: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sensorium.errors import CheckpointError
 from sensorium.objectives.loss import Loss
 from sensorium.training.average import Average
+from sensorium.training.best import Best
 from sensorium.training.feed import Epoch, Epochs, Thunk
 from sensorium.training.optimizer import Group, adamw, part_of, thaw
 from sensorium.training.schedule import Pace, Plan
@@ -121,6 +122,7 @@ class Rig:
         keeper: where states go; `save_minutes`, `save_every`: how often, by the clock and in steps (0 is never).
         tell: told of every step. warn: told what a person should know.
         evaluate: given the place and the average, returns the loss that schedule and early stopping go by (None for none).
+        best: keep what the best evaluation saw; `Loop.best.show` puts it into the model.
     """
 
     workers: int = 1
@@ -137,6 +139,7 @@ class Rig:
     warn: Callable[[str], None] | None = None
     evaluate: Callable[[Place, Average], float | None] | None = None
     evaluate_every: int = 0
+    best: bool = False
     accuse: Callable[[Sequence[Thunk]], str] | None = None
 
 
@@ -154,7 +157,8 @@ class Loop:
         self.optimizer = adamw(groups, rig.betas)
         self._rates = [row["lr"] for row in self.optimizer.param_groups]
         self.average = Average(self.parameters, rig.average)
-        self._held = Held(self.parameters, self.optimizer, self.average, rig.buffers)
+        self.best = Best(self.parameters, rig.buffers, self.average, on=rig.best)
+        self._held = Held(self.parameters, self.optimizer, self.average, rig.buffers, self.best)
         self._shards = Shards(rig.workers)
 
     def run(self) -> Place:
@@ -260,12 +264,14 @@ class Loop:
         loss = self.rig.evaluate(place, self.average)
         restore_chance(kept)
         if loss is not None:
+            loss = self.rig.exchange.agree(loss)
             self.pace.hear(loss)
+            self.best.hear(loss, place.step)
 
     def _save(self, place: Place) -> None:
         if self.rig.keeper is not None:
             place.feeds = {task.name: task.feed.position() for task in self.tasks}
-            place.pace = self.pace.state()
+            place.pace, place.notes["best"] = self.pace.state(), self.best.state()
             self.rig.keeper.save(self._held, place)
 
     def _resume(self) -> Place:
@@ -282,6 +288,7 @@ class Loop:
             task.feed.seek(place.feeds[task.name])
         if place.pace:
             self.pace.restore(place.pace)
+        self.best.restore(place.notes.get("best", {}))
         return place
 
 

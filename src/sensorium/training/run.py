@@ -18,7 +18,7 @@ from torch import nn
 
 from sensorium.cache import cache_folder
 from sensorium.data.fault import Tally
-from sensorium.errors import DependencyError, RequestError
+from sensorium.errors import RequestError
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.nn.lora import adapted
 from sensorium.nn.peft import save_adapter
@@ -31,7 +31,8 @@ from sensorium.training.config import Settings
 from sensorium.training.distributed import Learner, Sharded, Through, Together, World, collect, spread, whole
 from sensorium.training.energy import start_meter
 from sensorium.training.feed import Watched
-from sensorium.training.loop import Alone, Keeper, Loop, Rig, Step
+from sensorium.training.live import live_view
+from sensorium.training.loop import Alone, Exchange, Keeper, Loop, Rig, Step
 from sensorium.training.optimizer import Group, Part, arrange, part_of
 from sensorium.training.precision import Precision, casting, chosen
 from sensorium.training.recompute import recomputing
@@ -58,7 +59,8 @@ class Training(Settings):
         precision: `auto` measures which format is faster here. average: decay of the parameters' average, which is then what
             is evaluated and exported; 0 is none. recompute: make activations again in the backward pass.
         evaluate_every, save_every: steps (0: only at the end, and by the clock). save_minutes: by the clock. keep: states.
-        patience: evaluations without progress that end the run; 0 is never. live: a view beside the log.
+        patience: evaluations without progress that end the run, and then the weights of the best evaluation are what came of
+            it, however it ended; 0 is never, and the last weights. live: a view beside the log.
         features: gigabytes of disk for what frozen encoders make of media (see `training.cached`); 0 makes it anew every step.
         shards: in several processes, spread parameters and the optimiser's state over them; alone, it changes nothing.
     """
@@ -90,11 +92,17 @@ class Recipe(Settings):
 
 
 class Outcome(NamedTuple):
-    """What came of it: steps done, the first step's loss terms, and all that the last evaluation found."""
+    """What came of it.
+
+    Args:
+        steps: done. first: loss terms of the first step that had any. last: all that the last evaluation found, or with
+            `patience` the best one, which was of the weights after step `best`.
+    """
 
     steps: int
     first: dict[str, float]
     last: dict[str, Any]
+    best: int | None = None
 
 
 class Run:
@@ -195,8 +203,9 @@ class Run:
             learner, groups = spread(model, groups, self.world)
             together = Sharded(self.world, learner)
             learned = [replace(task, objective=Through(task.objective)) for task in tasks]
-        judge, trail = Judge(model, tasks, training.truth, cast), _Trail(self, watched, name)
-        live = _live(training.live, self.folder / "live") if self.world.first else None
+        exchange: Exchange = Alone() if together is None else together
+        judge, trail = Judge(model, tasks, training.truth, cast), _Trail(self, watched, name, exchange)
+        live = live_view(training.live, self.folder / "live") if self.world.first else None
 
         def tell(step: Step) -> None:
             judge.felt(step.norms)
@@ -223,7 +232,7 @@ class Run:
             average=training.average,
             casting=cast,
             buffers=_buffers(model),
-            exchange=Alone() if together is None else together,
+            exchange=exchange,
             keeper=keeper,
             save_minutes=training.save_minutes,
             save_every=training.save_every,
@@ -231,18 +240,20 @@ class Run:
             warn=lambda text: self.log("warning", text=text),
             evaluate=evaluate,
             evaluate_every=training.evaluate_every,
+            best=training.patience > 0,
             accuse=partial(accuse, modules),
         )
         loop = Loop(learner, learned, groups, timetable, rig)
         again = recomputing(model) if training.recompute else nullcontext()
         with again, together or nullcontext():
             place = loop.run()
+            best = loop.best.step if loop.best.tensors else None
+            (loop.average if best is None else loop.best).show()
             if isinstance(learner, Learner):
                 collect(learner)
-        loop.average.show()
-        outcome = Outcome(place.step, trail.first(), trail.last())
+        outcome = Outcome(place.step, trail.first(), trail.last(best), best)
         self.outcomes[name] = outcome
-        self.log("end", training=name, step=place.step, minutes=place.minutes, early=timetable.stopped)
+        self.log("end", training=name, step=place.step, minutes=place.minutes, early=timetable.stopped, best=best)
         return outcome
 
     def export(self, model: MultimodalLM, base: str, samples: Sequence[Sample] = ()) -> Path:
@@ -262,6 +273,8 @@ class Run:
         for name, outcome in self.outcomes.items():
             front = "" if name == "main" else f"{name}: "
             facts[f"{front}steps"] = outcome.steps
+            if outcome.best is not None:
+                facts[f"{front}weights of step"] = outcome.best
             facts |= {f"{front}first {key}": f"{value:.4f}" for key, value in outcome.first.items()}
             facts |= {f"{front}held {key}": f"{value:.4f}" for key, value in outcome.last.items() if isinstance(value, float)}
         facts["data (SHA-256)"] = self.files.facts.get("data", {})
@@ -289,8 +302,8 @@ class Run:
 class _Trail:
     """Writes steps and evaluations, and remembers the first and the last."""
 
-    def __init__(self, run: Run, feeds: Mapping[str, Watched[Any]], name: str) -> None:
-        self.run, self.feeds, self.name = run, feeds, name
+    def __init__(self, run: Run, feeds: Mapping[str, Watched[Any]], name: str, exchange: Exchange) -> None:
+        self.run, self.feeds, self.name, self.exchange = run, feeds, name, exchange
 
     def step(self, step: Step) -> None:
         seen = {name: found for name, feed in self.feeds.items() if (found := _counted(feed.last))}
@@ -299,14 +312,15 @@ class _Trail:
         self.run.log("step", training=self.name, step=step.step, **row)
 
     def evaluation(self, step: int, values: Mapping[str, Any]) -> None:
-        dropped = {name: told for name, feed in self.feeds.items() if (told := _dropped(feed.dropped))}
+        dropped = {name: told for name, feed in self.feeds.items() if (told := _dropped(feed.dropped, self.exchange))}
         self.run.log("evaluation", training=self.name, step=step, values=values, dropped=dropped)
 
     def first(self) -> dict[str, float]:
-        return next((row["terms"] for row in self._rows("step")), {})
+        return next((row["terms"] for row in self._rows("step") if row["terms"]), {})
 
-    def last(self) -> dict[str, Any]:
-        return next((row["values"] for row in reversed(self._rows("evaluation"))), {})
+    def last(self, step: int | None) -> dict[str, Any]:
+        rows = reversed(self._rows("evaluation"))
+        return next((row["values"] for row in rows if step in (None, row["step"])), {})
 
     def _rows(self, event: str) -> list[dict[str, Any]]:
         return [row for row in self.run.files.rows() if row["event"] == event and row["training"] == self.name]
@@ -327,12 +341,12 @@ def _counted(batches: Sequence[Any]) -> dict[str, Any]:
     return {"rows": rows, "tokens": tokens, "supervised": supervised, "share": share, "media": media}
 
 
-def _dropped(tally: Tally | None) -> dict[str, Any]:
-    """Rows left out so far, by kind, and the first of them."""
-    if tally is None or not tally.kinds:
+def _dropped(tally: Tally | None, exchange: Exchange) -> dict[str, Any]:
+    """Rows left out so far, by kind, and the first of this process's."""
+    if tally is None or not (kinds := exchange.total(tally.kinds)):
         return {}
     shown = [f"{fault.file}, row {fault.row}: {fault.reason}" for fault in tally.first[:3]]
-    return {"kinds": dict(tally.kinds), "such as": shown}
+    return {"kinds": {kind: int(count) for kind, count in kinds.items()}, "such as": shown}
 
 
 def _own(tasks: Sequence[Task[Any]], parts: Mapping[str, Part | None]) -> list[Group]:
@@ -362,31 +376,6 @@ def _counts(groups: Sequence[Group]) -> dict[str, int]:
         for name, parameter in group.parameters.items():
             found[part_of(name)] = found.get(part_of(name), 0) + parameter.numel()
     return found
-
-
-def _live(kind: str, folder: Path) -> Callable[[int, Mapping[str, Any]], None] | None:
-    """A TensorBoard log, if asked for.
-
-    Raises:
-        DependencyError: it is not installed.
-    """
-    if kind == "none":
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise DependencyError(
-            "tensorboard", "is not installed", "Install sensorium[train], or set training.live=none"
-        ) from error
-    writer = SummaryWriter(str(folder))
-
-    def write(step: int, row: Mapping[str, Any]) -> None:
-        for key, value in row.items():
-            if isinstance(value, int | float) and key not in ("step", "minutes"):
-                writer.add_scalar(key, value, step)
-        writer.flush()
-
-    return write
 
 
 def _others(names: Sequence[str]) -> str:

@@ -111,6 +111,11 @@ class SharedStates:
                     plain = name.removeprefix("average/")
                     held.average.tensors[plain] = torch.zeros_like(held.parameters[plain].detach())
                     _fill(held.average.tensors[plain], source.whole(name), path, name)
+            if held.best is not None:
+                for plain, value in held.best.live().items():
+                    if f"best/{plain}" in source.pieces:
+                        held.best.tensors[plain] = torch.zeros_like(value)
+                        _fill(held.best.tensors[plain], source.whole(f"best/{plain}"), path, plain)
         same = len(files) == world.size
         with safe_open(path / (f"process-{world.rank}-of-{world.size}.safetensors" if same else files[0]), "pt") as file:
             names = [name for name in file.keys() if name.startswith("random/")]  # noqa: SIM118
@@ -160,6 +165,8 @@ def _tensors(held: Held) -> dict[str, Tensor]:
             found[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
     if held.average is not None:
         found |= {f"average/{name}": value for name, value in held.average.tensors.items()}
+    if held.best is not None:
+        found |= {f"best/{name}": value for name, value in held.best.tensors.items()}
     return found
 
 

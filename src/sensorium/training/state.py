@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from sensorium.errors import CheckpointError
 from sensorium.training.average import Average
+from sensorium.training.best import Best
 
 
 @dataclass(slots=True)
@@ -40,13 +41,14 @@ class Held:
     """All that changes while a run goes on, besides its `Place`.
 
     Args:
-        parameters, buffers: by name. average: of the parameters, or None.
+        parameters, buffers: by name. average: of the parameters, or None. best: what the best evaluation saw, or None.
     """
 
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     average: Average | None = None
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    best: Best | None = None
 
 
 def save_state(path: Path, held: Held, place: Place) -> None:
@@ -58,6 +60,8 @@ def save_state(path: Path, held: Held, place: Place) -> None:
             tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
     if held.average is not None:
         tensors |= {f"average/{name}": tensor for name, tensor in held.average.tensors.items()}
+    if held.best is not None:
+        tensors |= {f"best/{name}": tensor for name, tensor in held.best.tensors.items()}
     tensors |= {f"random/{name}": tensor for name, tensor in chance().items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     said = json.dumps(asdict(place))
@@ -94,11 +98,11 @@ def load_state(path: Path, held: Held) -> Place:
         for name, buffer in held.buffers.items():
             buffer.copy_(tensors[f"buffer/{name}"])
     if held.average is not None:
-        held.average.tensors = {
-            name.removeprefix("average/"): tensor for name, tensor in tensors.items() if name.startswith("average/")
-        }
+        held.average.tensors = _under("average/", tensors)
+    if held.best is not None:
+        held.best.tensors = _under("best/", tensors)
     place = Place(**json.loads(said))
-    restore_chance({name.removeprefix("random/"): tensor for name, tensor in tensors.items() if name.startswith("random/")})
+    restore_chance(_under("random/", tensors))
     return place
 
 
@@ -188,6 +192,10 @@ def restore_chance(saved: Mapping[str, Tensor]) -> None:
     place, has_gauss, gauss = saved["numpy_rest"].tolist()
     key = saved["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", key, int(place), int(has_gauss), gauss))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], held: Held) -> None:
