@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import tomllib
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -147,11 +151,69 @@ def test_a_run_goes_on_only_where_it_is_asked_to_and_as_it_was_begun(own: Path, 
 
 def test_energy_is_measured_or_said_not_to_be(tmp_path: Path) -> None:
     told = energy.start_meter()()
-    assert "kwh" in told or (told["energy"] == "not measurable" and told["because"])
+    assert "estimated_kwh" in told or (told["energy"] == "not measurable" and told["because"])
     (tmp_path / "intel-rapl:0").mkdir()
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("1")
     assert len(energy.counters(tmp_path)) == 1
     assert energy.counters(tmp_path / "none") == []
+
+
+class Tracker:
+    """What codecarbon's tracker is asked for."""
+
+    running = False
+
+    def __init__(self, **options: Any) -> None:
+        assert options["save_to_file"] is False
+
+    def start(self) -> None:
+        Tracker.running = True
+
+    def stop(self) -> None:
+        Tracker.running = False
+        self.final_emissions_data = SimpleNamespace(energy_consumed=0.25)
+
+
+def test_what_codecarbon_says_is_called_an_estimate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = ModuleType("codecarbon")
+    module.__spec__ = ModuleSpec("codecarbon", None)
+    module.OfflineEmissionsTracker = Tracker  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "codecarbon", module)
+    monkeypatch.setattr(energy, "counters", lambda: [tmp_path])
+    stop = energy.start_meter()
+    assert Tracker.running
+    told = stop()
+    assert not Tracker.running
+    assert told["estimated_kwh"] == 0.25
+    assert "codecarbon" in told["by"]
+    monkeypatch.delitem(sys.modules, "codecarbon")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "codecarbon is not installed" in energy.start_meter()()["because"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_tensorboard_reads_what_a_run_wrote(own: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe.execute(str(own), (*SETS, "training.live=tensorboard"), tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()]
+    found = EventAccumulator(str(tmp_path / "run" / "live"))
+    found.Reload()
+    for name, key in (("loss", "terms"), ("rate", None), ("norm", None)):
+        right = [(row["step"], row[key][name] if key else row[name]) for row in rows if row["event"] == "step"]
+        assert [(one.step, one.value) for one in found.Scalars(name)] == [(step, pytest.approx(value)) for step, value in right]
+    held = [(row["step"], row["values"]["loss"]) for row in rows if row["event"] == "evaluation"]
+    assert [(one.step, one.value) for one in found.Scalars("held/loss")] == [(step, pytest.approx(loss)) for step, loss in held]
+
+
+def test_a_live_view_without_its_package_is_refused_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, own: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(
+        DependencyError, match=r"tensorboard: is not installed\. Install sensorium\[train\], or set training\.live"
+    ):
+        recipe.execute(str(own), (*SETS, "training.live=tensorboard"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("text", ["rate", "rate=3", "rate=log(1)"])
@@ -171,6 +233,6 @@ def test_a_search_finds_the_better_setting_and_goes_on(own: Path, tmp_path: Path
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, own: Path, tmp_path: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(DependencyError, match=r"optuna: is not installed\. Install sensorium\[train\]"):
         tuning.search(str(own), (), ["rate=1|2"], 1, tmp_path / "search")

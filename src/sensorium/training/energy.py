@@ -1,4 +1,4 @@
-"""Energy that a run took, where this machine counts it; otherwise it says why not, instead of estimating."""
+"""Energy that a run took, where this machine counts the processor's; otherwise it says why not, instead of guessing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def counters(folder: Path = _COUNTERS) -> list[Path]:
 
 
 def start_meter() -> Callable[[], dict[str, Any]]:
-    """Begin to measure; what comes back ends it and says what was measured."""
+    """Begin to measure; what comes back ends it and says what was found: an estimate, since only the processor is counted."""
     if not counters():
         return lambda: {"energy": "not measurable", "because": "no energy counter of the processor can be read"}
     if importlib.util.find_spec("codecarbon") is None:
@@ -30,6 +30,7 @@ def start_meter() -> Callable[[], dict[str, Any]]:
 
     def stop() -> dict[str, Any]:
         tracker.stop()
-        return {"kwh": float(tracker.final_emissions_data.energy_consumed), "by": "codecarbon, from the processor's counters"}
+        how = "codecarbon: the processor's counters, and what memory of this size usually takes; all that runs here is in it"
+        return {"estimated_kwh": float(tracker.final_emissions_data.energy_consumed), "by": how}
 
     return stop
