@@ -99,6 +99,11 @@ def test_a_sound_row_has_nothing_wrong() -> None:
             " Write [x0, y0, x1, y1] inside the picture",
         ),
         (
+            sample(*FINE, objects=[{"name": "star", "box": [0, 0, 0.5, 2]}]),
+            "objects: wrong-type: of sample s, object 0 has the box [0, 0, 0.5, 2]."
+            ' Write {"name": ..., "box": [y0, x0, y1, x1]} with 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1',
+        ),
+        (
             sample(("user", "Where?"), ("assistant", '{"bbox_2d": [5, 5, 5, 9], "label": "star"}')),
             "messages[1]: box-empty: is [5, 5, 5, 9], which holds nothing. Write [x0, y0, x1, y1] inside the picture",
         ),

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sensorium.data.fault import RowError
+from sensorium.errors import RequestError
+from sensorium.media.objects import things_of
 from sensorium.parts import Message, Sample, Text, message_from_json
 
 Size = tuple[int, int]
@@ -47,6 +49,8 @@ def check_words(sample: Sample, sizes: Sequence[Size] = (), longest: int = 20_00
     yield from _numbers(sample.meta, "")
     if isinstance(objects := sample.meta.get("objects"), Mapping):
         yield from _objects(objects, sizes)
+    elif objects:
+        yield from _listed(sample)
 
 
 def repaired(text: str) -> str:
@@ -151,6 +155,14 @@ def _objects(objects: Mapping[str, Any], sizes: Sequence[Size]) -> Iterator[RowE
     for number, box in enumerate(boxes):
         size = (1, 1) if kind == "norm1" else _nth(sizes, which[number] if number < len(which) else 0)
         yield from _box(box, f"objects.bbox[{number}]", size)
+
+
+def _listed(sample: Sample) -> Iterator[RowError]:
+    """Objects one by one, each with its name and box, as whoever looks at them will read them."""
+    try:
+        things_of(sample)
+    except RequestError as error:
+        yield RowError("objects", "wrong-type", f"of {error.thing} {error.problem}", error.remedy)
 
 
 def _written_boxes(text: str, field: str, sizes: Sequence[Size]) -> Iterator[RowError]:
