@@ -84,7 +84,7 @@ def test_masked_regions_are_named_from_the_words(many: Splits) -> None:
 
 @pytest.mark.slow
 def test_two_streams_answer_and_need_the_picture(many: Splits) -> None:
-    result = questions(many, "two streams (ViLBERT)", 1200)
+    result = questions(many, "two streams (ViLBERT)", 600)
     assert result.scores["right"].value - result.scores["right, blind"].value >= 0.25
     assert result.falls["answering"] >= 0.5
 
