@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from families import FAMILIES, LENGTH, ids, ours, reference
 from torch import Tensor
 
 from sensorium.language.cache import STEP, KVCache
 from sensorium.language.decoder import Decoder
+from tests.language.families import FAMILIES, LENGTH, ids, ours, reference
 
 CHOSEN = {"llama": FAMILIES[0], "mistral, window": FAMILIES[9], "gemma3": FAMILIES[11]}
 

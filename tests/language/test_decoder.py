@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
-from families import FAMILIES, LENGTH, ids, ours, reference
 from torch import Tensor
 
 from sensorium.errors import RequestError
 from sensorium.language.cache import KVCache
 from sensorium.language.decoder import Decoder
 from sensorium.nn.trace import Trace
+from tests.language.families import FAMILIES, LENGTH, ids, ours, reference
 
 PLAIN, GEMMA = FAMILIES[0], FAMILIES[-2]
 

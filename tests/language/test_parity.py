@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, LENGTH, Family, ids, ours, reference
 
 from sensorium.language.cache import KVCache
 from sensorium.language.config import DecoderConfig
 from sensorium.language.decoder import Decoder
+from tests.language.families import FAMILIES, LENGTH, Family, ids, ours, reference
 
 BOUND = 1e-5
 

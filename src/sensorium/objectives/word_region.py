@@ -56,8 +56,8 @@ class WordRegion:
     """Callable over the hidden states of words and regions: matched pairs should be near, mismatched ones `margin` apart.
 
     UNITER's code subtracts the mismatched pairs' distance without end; where they are the more numerous, everything then moves
-    apart, matched pairs too. The margin bounds how near matched pairs come as well: words and regions share one direction as far
-    as it allows, and a word is one of several that make up its region.
+    apart, matched pairs too. The margin bounds how near matched pairs come as well: words and regions share one direction as
+    far as it allows, and a word is one of several that make up its region.
 
     Args:
         beta, rounds: of `ipot`. margin: in cosine distance.

@@ -60,7 +60,7 @@ def recall(exam: Exam, folder: Path) -> Tensor:
     store = FeatureStore(folder, dim, [str(index) for index in range(len(exam.pictures_PHWC))])
     seen_PTD = torch.stack([store[index] for index in range(len(store))])
     flat_ND = seen_PTD.flatten(0, 1)
-    pieces = flat_ND.split(4096)  # in fp32, but never all at once
+    pieces = [flat_ND[start : start + 4096] for start in range(0, len(flat_ND), 4096)]  # in fp32, but never all at once
     mean_D = sum((piece.float().sum(0) for piece in pieces), torch.zeros(dim)) / len(flat_ND)
     square_D = sum(((piece.float() - mean_D).square().sum(0) for piece in pieces), torch.zeros(dim)) / len(flat_ND)
     for piece in pieces:
