@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import captions, digits, photo_questions, retrieval, short_answers, spoken_questions
-from benchmarks.estimate import Estimate
 from recipes import nano_data, nano_drawings
+from sensorium.estimate import Estimate
 from sensorium.model.generate import Assistant
 from sensorium.model.load import load
 

@@ -9,9 +9,9 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from benchmarks.estimate import Estimate, estimate
 from recipes.nano_course import CAPTION
 from recipes.nano_data import Photo
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.generate import Assistant
 from sensorium.parts import Image, Message, Text
 from sensorium.protocols import Sampling

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.estimate import estimate
 from benchmarks.synthetic.fit import pictures, scenes
 from sensorium.batch import Features
 from sensorium.encoders.processing import ImageProcessing
 from sensorium.encoders.text import BertConfig
 from sensorium.encoders.vit import ViTConfig
+from sensorium.estimate import estimate
 from sensorium.model.config import ViTTower
 from sensorium.model.joint_config import word_tokenizer
 from sensorium.model.pair import Pair, PairConfig

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.estimate import Estimate, estimate
 from recipes.nano_codes import QUESTION
 from recipes.nano_data import Digit
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.generate import Assistant
 from sensorium.parts import Audio, Message, Text
 from sensorium.protocols import Sampling

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.estimate import Estimate, estimate
 from benchmarks.joint_world import WORDINGS, Shown, Splits, build, captioned, captions, fall, named, read, splits, train
 from sensorium.batch import Features, Modality
 from sensorium.data.synthetic import RATE, Scene
+from sensorium.estimate import Estimate, estimate
 from sensorium.fusion.pairs import Pairs
 from sensorium.model.autoencoder import Autoencoder, AutoencoderConfig
 from sensorium.model.joint import Joint

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.estimate import Estimate, estimate
 from recipes.nano_data import Photo
 from recipes.nano_photos import tree
 from sensorium.data.packing import pack
 from sensorium.data.photo_questions import PhotoQuestion, photo_questions
+from sensorium.estimate import Estimate, estimate
 from sensorium.media import image
 from sensorium.model.generate import Assistant
 from sensorium.objectives.next_token import NextToken

@@ -10,10 +10,10 @@ import wave
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
-from benchmarks.estimate import Estimate, estimate
 from recipes.nano_data import Photo
 from sensorium.data.photo_questions import photo_questions
 from sensorium.errors import DependencyError
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.generate import Assistant
 from sensorium.parts import Audio, Image, Message, Part, Text
 from sensorium.protocols import Sampling

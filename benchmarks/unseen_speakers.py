@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.digits import right
-from benchmarks.estimate import Estimate, estimate
 from recipes import nano_codes, nano_data, nano_digits, nano_fresh, nano_model
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.generate import Assistant
 from sensorium.training.precision import fast_dtype
 

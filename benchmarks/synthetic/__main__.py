@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.estimate import Estimate
 from benchmarks.synthetic.contrast import invented, naming
 from benchmarks.synthetic.preferring import prefer
 from benchmarks.synthetic.streams import forgetting
 from benchmarks.synthetic.students import distil
+from sensorium.estimate import Estimate
 from sensorium.objectives.contrastive import Doubt
 
 RUNS: Mapping[str, Callable[[], dict[str, Estimate]]] = {

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.estimate import Estimate, estimate
 from benchmarks.synthetic.fit import batches, fit, pictures, scenes
 from sensorium.data.synthetic import CLASSES, Dice, Scene, Thing, name
 from sensorium.data.synthetic.captions import hallucinate
+from sensorium.estimate import Estimate, estimate
 from sensorium.media.image import resize
 from sensorium.model.pair import Pair, tiny_dual
 from sensorium.objectives.contrastive import Contrast, Doubt, Form, alike

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.estimate import Estimate, estimate
 from benchmarks.synthetic.fit import batches, fit, scenes
 from sensorium.data.packing import Packed, grow, pack
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.model.presets import tiny
 from sensorium.objectives.next_token import NextToken

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.estimate import Estimate, estimate
 from benchmarks.synthetic.asking import Exam, School, answering, build, right, school, seen
 from benchmarks.synthetic.fit import fit
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.joint import Joint
 from sensorium.objectives.continual import Elastic, Replay, interpolate
 from sensorium.objectives.loss import Loss

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from benchmarks.estimate import Estimate, estimate
 from benchmarks.synthetic.asking import Exam, answering, build, right, school, seen, size
 from benchmarks.synthetic.fit import Course, batches, fit
+from sensorium.estimate import Estimate, estimate
 from sensorium.model.joint import Joint
 from sensorium.objectives.distillation import Distillation, Lessons, spread
 from sensorium.objectives.loss import Loss

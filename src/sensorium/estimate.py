@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,3 +60,12 @@ def estimate(
         ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(float(measure(rows)), float(low), float(high), len(rows))
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """The two-sided p of McNemar's exact test: how odd so uneven a split of the items where the two differ would be."""
+    better = sum(one and not other for one, other in zip(first, second, strict=True))
+    worse = sum(other and not one for one, other in zip(first, second, strict=True))
+    total, least = better + worse, min(better, worse)
+    tail = sum(math.comb(total, count) for count in range(least + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**total)))

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks import short_answers
-from benchmarks.estimate import estimate, mcnemar
 from benchmarks.retrieval import recalls
 from recipes import nano_data, nano_photos
 from sensorium.data.packing import pack
+from sensorium.estimate import estimate, mcnemar
 from sensorium.model.generate import Assistant
 from sensorium.model.presets import tiny
 from sensorium.model.session import Session

@@ -87,11 +87,10 @@ def markdown(comparison: Comparison, exam: Exam, lines: Sequence[Line]) -> str:
         for line in lines
     )
     sizes = comparison.sizes
+    columns = ("family", *(f"{size:,}" for size in sizes[:-1]), "floor", "power", "foretold", "came", "error")
     curves = (
         f"\nLoss on the test questions by training questions, `floor + scale * rows ** -power` fitted to {sizes[0]:,} to "
-        f"{sizes[-2]:,}, and what it foretells for {sizes[-1]:,}:\n\n"
-        "| family | " + " | ".join(f"{size:,}" for size in sizes[:-1]) + " | floor | power | foretold | came | error |\n"
-        "|---" * (len(sizes) + 5) + "|\n"
+        f"{sizes[-2]:,}, and what it foretells for {sizes[-1]:,}:\n\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
     )
     fits = "".join(
         f"| {line.family} | " + " | ".join(f"{loss:.3f}" for _, loss in line.losses[:-1]) + f" | {line.curve.floor:.3f} | "
