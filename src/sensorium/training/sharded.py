@@ -53,8 +53,8 @@ class SharedStates:
         world, folder = self.together.world, self.folder / f"step-{place.step:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _INDEX).unlink(missing_ok=True)
-        own = {name: tensor.contiguous() for name, tensor in _own(_tensors(held), world.rank, world.size)}
-        pieces = {name: _range(_tensors(held)[name], world.rank, world.size) for name in own}
+        own = {name: tensor.contiguous() for name, tensor in _own(held.tensors(), world.rank, world.size)}
+        pieces = {name: _range(held.tensors()[name], world.rank, world.size) for name in own}
         own |= {f"random/{name}": tensor for name, tensor in chance().items()}
         path = folder / f"process-{world.rank}-of-{world.size}.safetensors"
         save_file(own, path, {"place": json.dumps(asdict(place)), "pieces": json.dumps(pieces)})
@@ -154,20 +154,6 @@ class _Source:
             with safe_open(self.folder / piece.file, "pt") as file:
                 found.append(file.get_tensor(name))
         return found[0] if len(found) == 1 else torch.cat(found)
-
-
-def _tensors(held: Held) -> dict[str, Tensor]:
-    """All that is kept, by name."""
-    found: dict[str, Tensor] = {f"parameter/{name}": value.detach() for name, value in held.parameters.items()}
-    found |= {f"buffer/{name}": value.detach() for name, value in held.buffers.items()}
-    for name, parameter in held.parameters.items():
-        for key, value in held.optimizer.state.get(parameter, {}).items():
-            found[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
-    if held.average is not None:
-        found |= {f"average/{name}": value for name, value in held.average.tensors.items()}
-    if held.best is not None:
-        found |= {f"best/{name}": value for name, value in held.best.tensors.items()}
-    return found
 
 
 def _own(tensors: Mapping[str, Tensor], rank: int, size: int) -> Iterator[tuple[str, Tensor]]:

@@ -50,18 +50,23 @@ class Held:
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     best: Best | None = None
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is kept, by name."""
+        found: dict[str, Tensor] = {f"parameter/{name}": tensor.detach() for name, tensor in self.parameters.items()}
+        found |= {f"buffer/{name}": tensor.detach() for name, tensor in self.buffers.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                found[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+        if self.average is not None:
+            found |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
+        if self.best is not None:
+            found |= {f"best/{name}": tensor for name, tensor in self.best.tensors.items()}
+        return found
+
 
 def save_state(path: Path, held: Held, place: Place) -> None:
     """Write a safetensors file, whole or not at all, on the disk when this returns."""
-    tensors: dict[str, Tensor] = {f"parameter/{name}": tensor.detach() for name, tensor in held.parameters.items()}
-    tensors |= {f"buffer/{name}": tensor.detach() for name, tensor in held.buffers.items()}
-    for name, parameter in held.parameters.items():
-        for key, value in held.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
-    if held.average is not None:
-        tensors |= {f"average/{name}": tensor for name, tensor in held.average.tensors.items()}
-    if held.best is not None:
-        tensors |= {f"best/{name}": tensor for name, tensor in held.best.tensors.items()}
+    tensors = held.tensors()
     tensors |= {f"random/{name}": tensor for name, tensor in chance().items()}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     said = json.dumps(asdict(place))
