@@ -1,0 +1,1 @@
+"""Scores that mean something: tasks, answers kept on disk, floors, and estimates with intervals."""
