@@ -62,14 +62,11 @@ def main(config: Config, run: Run) -> None:
     # The data: pictures with captions; the same picture or the same words twice in a batch are no negatives
     data = corpus(config.data, LayShown(model), join_shown, run.place)
 
-    # The objective: each finds its own among the batch
-    objective = Paired(Contrast(config.form, Doubt(config.trim, config.soft)), config.chunk)
+    # The objective: each finds its own among the batch, that of all processes together
+    objective = Paired(Contrast(config.form, Doubt(config.trim, config.soft)), config.chunk, run.gather)
 
-    if run.world.size > 1:
-        problem = f"each of {run.world.size} processes compares the pairs of its own share of a batch only: fewer negatives"
-        run.log("warning", text=problem)
-
-    task = Task("pairs", objective, data.feed, data.held, blind=blind_shown, contrastive=config.form == "softmax")
+    stuck = config.form == "softmax"
+    task = Task("pairs", objective, data.feed, data.held, blind=blind_shown, contrastive=stuck, gathered=True)
     run.train(model, [task], {"*": config.towers}, config.training, data=data.fingerprint)
     if run.world.first:
         model.eval().save(run.folder / "model")

@@ -20,7 +20,7 @@ from sensorium.training.loop import Group
 from sensorium.training.optimizer import adamw
 from sensorium.training.sharded import SharedStates
 from sensorium.training.state import Held
-from tests.training.together import Towers, process, run, whole_run
+from tests.training.together import Towers, compared, process, run, whole_run
 
 GUARD = 60
 """Seconds after which processes count as hung, on a machine of their own."""
@@ -93,6 +93,28 @@ def test_a_recipes_run_in_two_processes_is_that_of_one(case: str, tmp_path: Path
     assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
     for name, weight in one["weights"].items():
         assert torch.allclose(torch.tensor(two["weights"][name]), torch.tensor(weight), atol=1e-5), name
+
+
+def test_pairs_of_two_processes_are_compared_as_those_of_one(tmp_path: Path) -> None:
+    """Losses, terms and gradients, with rows shared out unevenly and near-duplicates in different processes."""
+    (tmp_path / "alone").mkdir()
+    compared(tmp_path / "alone", World())
+    for ended in launch("compared", tmp_path):
+        assert ended.code == 0, ended.said
+    one, two = told(tmp_path / "alone", "compared"), told(tmp_path, "compared")
+    assert len(one) == 4
+    for name, wanted in one.items():
+        assert two[name]["numbers"] == pytest.approx(wanted["numbers"], abs=1e-5), name
+        assert max(map(abs, wanted["gradients"])) > 1e-2
+        assert two[name]["gradients"] == pytest.approx(wanted["gradients"], abs=1e-5), name
+    assert one["softmax in chunks, doubted"]["numbers"]["size"] < 8, "some pairs are doubted"
+
+
+def test_processes_that_compare_their_pairs_do_not_wait_for_one_that_has_none(tmp_path: Path) -> None:
+    wanted = "a batch that all processes compare: is of [1, 0] parts in the 2 processes"
+    for ended in launch("meeting", tmp_path):
+        assert ended.code != 0
+        assert wanted in ended.said
 
 
 def test_an_error_in_one_process_stops_all_with_its_message(tmp_path: Path) -> None:

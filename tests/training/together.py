@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sensorium.model.pair import tiny_dual
+from sensorium.objectives.contrastive import Contrast, Doubt
+from sensorium.objectives.hallucination import HallucinationContrast
 from sensorium.objectives.loss import Loss
+from sensorium.objectives.paired import PairBatch, Paired
 from sensorium.training.distributed import Learner, Sharded, Together, World, collect, join, leave, share, spread
 from sensorium.training.loop import Alone, Group, Loop, Rig, Step
 from sensorium.training.optimizer import Part
@@ -117,6 +121,63 @@ def whole_run(case: str, folder: Path, world: World) -> None:
         (folder / f"{case}.json").write_text(json.dumps({"losses": losses, "weights": state}))
 
 
+SAID = ("a red star", "The red star.", "a blue star", "a ring", "a green ring", "a blue ring", "a red ring", "a star")
+SHOWN = (b"one", b"two", b"three", b"four", b"five", b"six", b"five", b"eight")
+COMPARED: dict[str, tuple[Any, int]] = {
+    "softmax": (Contrast, 0),
+    "softmax in chunks, doubted": (lambda: Contrast(doubt=Doubt(trim=0.3, soft=0.2)), 2),
+    "sigmoid, doubted": (lambda: Contrast("sigmoid", Doubt(trim=0.3, soft=0.2)), 0),
+    "hallucinated": (lambda: HallucinationContrast(shared=True), 3),
+}
+"""Objectives, and how many pairs they encode at once."""
+
+
+def compared(folder: Path, world: World) -> None:
+    """One contrastive step each, of rows shared out unevenly; what came of it, and the whole gradient."""
+    together, found = Together(world), dict[str, Any]()
+    pixels_PCHW = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = PairBatch(pixels_PCHW, SAID, SHOWN, SAID[3:] + SAID[:3])
+    rows = slice(0, 8) if world.size == 1 else (slice(0, 5), slice(5, 8))[world.rank]
+    for name, (make, chunk) in COMPARED.items():
+        torch.manual_seed(0)
+        model, lies = tiny_dual(SAID, size=16, patch=8, width=16, depth=1).train(), whole.hallucinated[rows]
+        objective = Paired(make(), chunk, together if world.size > 1 else None).train()
+        part = PairBatch(pixels_PCHW[rows], SAID[rows], SHOWN[rows], lies if name == "hallucinated" else ())
+        loss = objective(model, part)
+        loss.total.backward()
+        parameters = [*model.parameters(), *objective.parameters()]
+        terms = {f"{key} {side}": value for key, pair in loss.terms.items() for side, value in zip("vn", pair, strict=True)}
+        numbers = {"total": float(loss.total.detach()), "size": float(loss.size), **terms}
+        if world.size > 1:
+            together.gradients(parameters)
+            numbers = together.total(numbers)
+            held = objective.eval()(model, whole if name == "hallucinated" else whole._replace(hallucinated=()))
+            numbers["held"] = float(held.total.detach())
+        else:
+            numbers["held"] = numbers["total"]
+        gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+        found[name] = {"numbers": numbers, "gradients": (torch.cat(gradients) / numbers["size"]).tolist()}
+    if world.first:
+        (folder / "compared.json").write_text(json.dumps(found))
+
+
+class Ragged(Turns):
+    """Like `Turns`; at the third step the last process has no row that can be used."""
+
+    def draw(self) -> list[list[tuple[str, Tensor]]]:
+        parts = super().draw()
+        return [] if self.turn == 3 and self.world.rank == self.world.size - 1 else parts
+
+
+def meeting(world: World) -> None:
+    """A run whose objective would wait for a process that has nothing to compare."""
+    model = Towers()
+    group = Group(dict(model.named_parameters()), 0.02)
+    with Together(world) as together:
+        task = Task("squares", Squares(), Ragged(world, False), gathered=True)
+        Loop(model, [task], [group], Plan(steps=8), Rig(exchange=together)).run()
+
+
 def process(case: str, folder: Path, rank: int, size: int, port: int, steps: int) -> None:
     """One process of several, started as `torchrun` starts it; what it says goes to a file."""
     said = os.open(folder / f"said-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -125,7 +186,11 @@ def process(case: str, folder: Path, rank: int, size: int, port: int, steps: int
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     world = join(minutes=5)
-    if case.startswith("run"):
+    if case == "compared":
+        compared(folder, world)
+    elif case == "meeting":
+        meeting(world)
+    elif case.startswith("run"):
         whole_run(case, folder, world)
     else:
         run(case, folder, world, steps)

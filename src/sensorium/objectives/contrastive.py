@@ -70,28 +70,25 @@ class Contrast(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale or start)))
         self.bias = nn.Parameter(torch.tensor(bias)) if form == "sigmoid" else None
 
-    def forward(self, images_PD: Tensor, texts_PD: Tensor, right_PP: Tensor | None = None) -> Loss:
+    def forward(self, images_PD: Tensor, texts_PD: Tensor, right_PP: Tensor | None = None, mine: slice = slice(None)) -> Loss:
         """The mean over pictures (and, for the softmax, over both directions) times how many count.
 
         Args:
             images_PD, texts_PD: unit vectors; row i of both is a pair.
             right_PP: bool, whether text j is right for picture i too (see `alike`); the diagonal always is. Such a pair is no
                 negative: each right pair competes with the wrong ones alone.
+            mine: the pairs that count here; the others are there to be told from, and count in another process.
         """
-        right_PP = (
-            own(len(images_PD), images_PD.device) if right_PP is None else right_PP | own(len(images_PD), images_PD.device)
-        )
+        own_PP = own(len(images_PD), images_PD.device)
+        right_PP = own_PP if right_PP is None else right_PP | own_PP
         scores_PP = self.scores(images_PD, texts_PD)
-        hits = scores_PP.detach().argmax(1, keepdim=True)
-        found = float(right_PP.gather(1, hits).float().sum())
-        if self.doubt.trim:
-            kept_P = self._believed(scores_PP.detach(), right_PP)
-            losses_P = self._losses(scores_PP, right_PP, kept_P)[kept_P]
-        else:
-            losses_P = self._losses(scores_PP, right_PP)
-        total, size = losses_P.sum(), len(losses_P)
+        hits_M1 = scores_PP.detach()[mine].argmax(1, keepdim=True)
+        found = float(right_PP[mine].gather(1, hits_M1).float().sum())
+        kept_P = self._believed(scores_PP.detach(), right_PP) if self.doubt.trim else None
+        losses_M = self._losses(scores_PP, right_PP, mine, kept_P)
+        losses_M = losses_M if kept_P is None else losses_M[kept_P[mine]]
+        total, size, counted = losses_M.sum(), len(losses_M), len(hits_M1)
         same = float(images_PD.detach().mean(0).square().sum())
-        counted = len(images_PD)
         terms = {"loss": (float(total.detach()), size), "found": (found, counted), "crowded": (same * counted, counted)}
         return Loss(total, size, {name: (value, float(count)) for name, (value, count) in terms.items()})
 
@@ -105,23 +102,26 @@ class Contrast(nn.Module):
         """On the cosines."""
         return self.log_scale.clamp(max=math.log(_HIGHEST_SCALE)).exp()
 
-    def _losses(self, scores_PP: Tensor, right_PP: Tensor, kept_P: Tensor | None = None) -> Tensor:
-        """Of each picture (and the text beside it); one that is not kept is wrong for other texts, and right for none."""
+    def _losses(self, scores_PP: Tensor, right_PP: Tensor, mine: slice, kept_P: Tensor | None = None) -> Tensor:
+        """Of each picture of `mine` (and the text beside it), `(M,)`; one that is not kept is wrong for other texts, and right
+        for none.
+        """
         if self.form == "sigmoid":
-            targets_PP = right_PP.to(scores_PP.dtype)
+            scores_MP = scores_PP[mine]
+            targets_MP = right_PP[mine].to(scores_MP.dtype)
             if self.doubt.soft:
-                targets_PP = torch.lerp(targets_PP, scores_PP.detach().sigmoid(), self.doubt.soft)
-            return F.binary_cross_entropy_with_logits(scores_PP, targets_PP, reduction="none").sum(1)
-        to_text_P, said_PP = against_wrong(scores_PP, right_PP), scores_PP
+                targets_MP = torch.lerp(targets_MP, scores_MP.detach().sigmoid(), self.doubt.soft)
+            return F.binary_cross_entropy_with_logits(scores_MP, targets_MP, reduction="none").sum(1)
+        to_text_M, said_PP = against_wrong(scores_PP[mine], right_PP[mine]), scores_PP
         if kept_P is not None:
             doubted_PP = right_PP & ~kept_P[:, None]
             scores_PP, right_PP = scores_PP.masked_fill(doubted_PP, torch.finfo(scores_PP.dtype).min), right_PP & ~doubted_PP
-        to_image_P = against_wrong(scores_PP.t(), right_PP.t())
-        losses_P = (to_text_P + to_image_P) / 2
+        to_image_M = against_wrong(scores_PP.t()[mine], right_PP.t()[mine])
+        losses_M = (to_text_M + to_image_M) / 2
         if self.doubt.soft:
-            said_P = (_entropy(said_PP) + _entropy(said_PP.t())) / 2
-            losses_P = torch.lerp(losses_P, said_P, self.doubt.soft)
-        return losses_P
+            said_M = (_entropy(said_PP[mine]) + _entropy(said_PP.t()[mine])) / 2
+            losses_M = torch.lerp(losses_M, said_M, self.doubt.soft)
+        return losses_M
 
     def _believed(self, scores_PP: Tensor, right_PP: Tensor) -> Tensor:
         """Which pairs are kept, bool."""

@@ -34,12 +34,19 @@ class HallucinationContrast(nn.Module):
         self.shared = shared
         self.contrast = Contrast("softmax", scale=scale)
 
-    def forward(self, images_PD: Tensor, texts_PD: Tensor, hallucinated_PCD: Tensor, right_PP: Tensor | None = None) -> Loss:
-        """The mean over both directions times P.
+    def forward(
+        self,
+        images_PD: Tensor,
+        texts_PD: Tensor,
+        hallucinated_PCD: Tensor,
+        right_PP: Tensor | None = None,
+        mine: slice = slice(None),
+    ) -> Loss:
+        """The mean over both directions times how many pairs count.
 
         Args:
             images_PD, texts_PD: row i of both is a pair. hallucinated_PCD: C wrong captions of each picture.
-            right_PP: bool, other right pairs; see `Contrast`.
+            right_PP: bool, other right pairs. mine: the pairs that count here; see `Contrast` for both.
         """
         count = len(images_PD)
         own_PP = own(count, images_PD.device)
@@ -49,12 +56,12 @@ class HallucinationContrast(nn.Module):
         invented_PX = self.contrast.scores(images_PD, hallucinated_PCD.flatten(0, 1)) if self.shared else own_PC
         scores_PX = torch.cat([scores_PP, invented_PX], dim=1)
         right_PX = nn.functional.pad(right_PP, (0, invented_PX.shape[1]))
-        to_text_P = against_wrong(scores_PX, right_PX)
-        to_image_P = against_wrong(scores_PP.t(), right_PP.t())
-        total = (to_text_P + to_image_P).sum() / 2
-        resisted = float((own_PC.detach().amax(1) < scores_PP.detach().diagonal()).sum())
-        terms = {"loss": (float(total.detach()), float(count)), "resisted": (resisted, float(count))}
-        return Loss(total, count, terms)
+        to_text_M = against_wrong(scores_PX[mine], right_PX[mine])
+        to_image_M = against_wrong(scores_PP.t()[mine], right_PP.t()[mine])
+        total, size = (to_text_M + to_image_M).sum() / 2, float(len(to_text_M))
+        resisted = float((own_PC.detach().amax(1) < scores_PP.detach().diagonal())[mine].sum())
+        terms = {"loss": (float(total.detach()), size), "resisted": (resisted, size)}
+        return Loss(total, size, terms)
 
 
 def hallucinate(text: str, kinds: Sequence[Collection[str]], chance: random.Random, absent: Collection[str] = ()) -> str | None:

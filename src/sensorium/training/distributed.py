@@ -24,6 +24,7 @@ from torch.distributed.tensor import DTensor
 
 from sensorium.errors import RequestError, SensoriumError
 from sensorium.objectives.loss import Loss
+from sensorium.training.gathered import gathered
 from sensorium.training.optimizer import Group
 
 Item = TypeVar("Item")
@@ -95,8 +96,27 @@ class Together:
             for parameter in parameters:
                 dist.broadcast(parameter.detach(), 0)
 
-    def parts(self, number: int) -> None:
-        """How many parts this process's batch has; with whole models they need not be equal."""
+    def parts(self, number: int, alike: bool = False) -> None:
+        """How many parts this process's batch has; with whole models they need not be equal, unless they see one another.
+
+        Args:
+            alike: the processes meet within each part (see `rows`), so that all need as many.
+
+        Raises:
+            RequestError: they have not as many.
+        """
+        if alike and len(set(found := self._gather(number))) > 1:
+            problem = f"is of {found} parts in the {len(found)} processes, and each part is compared with the others'"
+            remedy = "Take out the broken rows that leave a process none (sensorium data check), or use larger batches"
+            raise RequestError("a batch that all processes compare", problem, remedy)
+
+    def rows(self, x_PD: Tensor) -> tuple[Tensor, slice]:
+        """The rows of all processes in their order, `(all, D)` in fp32, and which of them are this one's.
+
+        Each process may have another number of rows. A gradient comes back as its sum over the processes, so that losses of
+        which each counts its own rows add up. All processes have to call this equally often, and in the same order.
+        """
+        return gathered(x_PD, self.world.rank, self.world.size)
 
     def total(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value summed over the processes; one that a process lacks is zero there."""
@@ -199,7 +219,7 @@ class Sharded(Together):
     def begin(self, parameters: Sequence[nn.Parameter]) -> None:
         """They are alike: each process holds its part of what the first one had."""
 
-    def parts(self, number: int) -> None:
+    def parts(self, number: int, alike: bool = True) -> None:  # noqa: ARG002 they have to be in any case
         """Checks that all processes have as many parts, since each part gathers the parameters and sums gradients.
 
         Raises:

@@ -53,8 +53,8 @@ class Exchange(Protocol):
         """All go on from the same parameters."""
         ...
 
-    def parts(self, number: int) -> None:
-        """How many parts this process's batch of a task has."""
+    def parts(self, number: int, alike: bool = False) -> None:
+        """How many parts this process's batch of a task has; `alike`: all need as many."""
         ...
 
     def total(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -80,7 +80,7 @@ class Alone:
     def begin(self, parameters: Sequence[nn.Parameter]) -> None:
         """They are the same."""
 
-    def parts(self, number: int) -> None:
+    def parts(self, number: int, alike: bool = False) -> None:
         """Any number."""
 
     def total(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -204,7 +204,7 @@ class Loop:
         sizes: dict[str, float] = {}
         for task in self.tasks:
             parts = [partial(self._loss, task, batch) for batch in task.feed.draw()]
-            self.rig.exchange.parts(len(parts))
+            self.rig.exchange.parts(len(parts), task.gathered)
             thunks += parts
             sums = self._summed(self._shards.backward(parts, parameters))
             sizes[task.name] = sums.size

@@ -148,6 +148,11 @@ class Run:
         """This process's number and how many there are, for `corpus`."""
         return self.world.rank, self.world.size
 
+    @property
+    def gather(self) -> Together | None:
+        """For an objective that compares the batches of all processes (`Task.gathered`); None in one process."""
+        return Together(self.world) if self.world.size > 1 else None
+
     def encoders(self, model: MultimodalLM) -> Encoders:
         """The model's encoders for an objective; with `training.features`, frozen ones remember what they have seen."""
         room = int(self.config.training.features * 2**30)
@@ -196,6 +201,9 @@ class Run:
         learner: nn.Module = model
         learned = tasks
         shards = training.shards
+        if together is not None and training.workers > 1 and any(task.gathered for task in tasks):
+            problem = f"of {training.workers} let parts of a batch run out of step, where all processes compare them"
+            raise RequestError("training.workers", problem, "Set it to 1; several processes use several cores already")
         if together is not None and shards:
             if training.average:
                 problem = "keeps an average of the parameters, which shards cannot show"

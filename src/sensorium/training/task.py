@@ -24,6 +24,7 @@ class Task(Generic[B]):
         weight: of its mean loss in the sum over a run's tasks.
         blind: a held batch with its media replaced; None where it cannot be done. Left out, batches of ours are done.
         contrastive: its loss is stuck when it stays at the logarithm of its size (see `collapse`).
+        gathered: in several processes it compares the batches of all; each then has to have as many parts.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Task(Generic[B]):
     weight: float = 1.0
     blind: Callable[[B, Blindfold], B | None] | None = None
     contrastive: bool = False
+    gathered: bool = False
