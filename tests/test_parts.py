@@ -124,3 +124,8 @@ def test_an_error_is_thing_problem_remedy() -> None:
     error = SensoriumError("a.png", "has 9 pixels, the limit is 4", "Make it smaller")
     assert str(error) == "a.png: has 9 pixels, the limit is 4. Make it smaller."
     assert (error.thing, error.problem, error.remedy) == ("a.png", "has 9 pixels, the limit is 4", "Make it smaller")
+
+
+def test_usage_notes_are_kept_only_where_there_are_any() -> None:
+    assert usage_to_json(Usage(1, 2, (), ("the server counted no tokens",)))["notes"] == ["the server counted no tokens"]
+    assert "notes" not in usage_to_json(Usage(1, 2))

@@ -58,3 +58,9 @@ class DataError(SensoriumError):
     """Training data that cannot be read: a file of no known dialect, or a broken row where none may be."""
 
     exit_code = 6
+
+
+class ServerError(SensoriumError):
+    """A model server that cannot be reached, refuses the caller, or answers with something else than the wire it speaks."""
+
+    exit_code = 7

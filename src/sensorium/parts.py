@@ -139,11 +139,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens in and out, and what was read of each medium."""
+    """Tokens in and out, and what was read of each medium.
+
+    Args:
+        notes: what a person should know of the answer as a whole, such as that a server counted no tokens.
+    """
 
     input_tokens: int
     output_tokens: int
     media: tuple[Use, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,8 @@ def usage_to_json(usage: Usage) -> dict[str, Any]:
         {item.name: getattr(use, item.name) for item in fields(use) if getattr(use, item.name) != item.default}
         for use in usage.media
     ]
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "media": media}
+    row: dict[str, Any] = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens, "media": media}
+    return row | ({"notes": list(usage.notes)} if usage.notes else {})
 
 
 def _source_to_json(source: Source) -> dict[str, str]:

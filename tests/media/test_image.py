@@ -74,6 +74,7 @@ def test_orientation_is_obeyed(form: str, turn: int) -> None:
     picture = decode(saved(stored, form, exif=exif, **({"quality": 95} if form in ("JPEG", "WEBP") else {})))
     assert picture.pixels_CHW.shape == (3, HEIGHT, WIDTH)
     assert (picture.width, picture.height) == stored.size or form == "TIFF"
+    assert picture.turned == (turn in back) or form == "TIFF"
     for place, colour in (((5, 5), GREEN), ((20, 44), BLUE), ((28, 5), RED)):
         assert near(picture.pixels_CHW, *place, colour, 60)
 
@@ -82,7 +83,8 @@ def test_orientation_is_obeyed(form: str, turn: int) -> None:
 def test_an_orientation_that_is_none_changes_nothing(turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
-    assert near(decode(saved(drawing(), "PNG", exif=exif)).pixels_CHW, 5, 5, GREEN)
+    picture = decode(saved(drawing(), "PNG", exif=exif))
+    assert near(picture.pixels_CHW, 5, 5, GREEN) and not picture.turned
 
 
 def test_path_and_bytes_give_the_same(tmp_path: Path) -> None:

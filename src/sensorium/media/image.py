@@ -76,6 +76,7 @@ class Picture:
         pixels_CHW: uint8 `(3, H, W)`.
         width, height: as stored in the file, before its orientation was obeyed.
         notes: what was done to the picture that a person should know.
+        turned: whether its orientation asked for a turn or a mirroring.
     """
 
     pixels_CHW: Tensor
@@ -83,6 +84,7 @@ class Picture:
     width: int
     height: int
     notes: tuple[str, ...] = ()
+    turned: bool = False
 
 
 def decode(source: Source | Blob, limits: Limits | None = None, access: Access | None = None) -> Picture:
@@ -107,7 +109,7 @@ def decode(source: Source | Blob, limits: Limits | None = None, access: Access |
         raise blob.damaged("a picture", error) from error
     if turn in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[turn])
-    return Picture(to_tensor(image), blob.name, width, height, tuple(notes))
+    return Picture(to_tensor(image), blob.name, width, height, tuple(notes), turn in _TRANSPOSE)
 
 
 def is_animated(source: Source | Blob, limits: Limits | None = None, access: Access | None = None) -> bool:
@@ -238,10 +240,10 @@ def tile_grid(height: int, width: int, size: int, max_tiles: int) -> tuple[int, 
     return best
 
 
-def encode_png(pixels_CHW: Tensor) -> bytes:
-    """uint8 `(3, H, W)` as a PNG file; decoding it gives the same pixels."""
+def encode_png(pixels_CHW: Tensor, effort: int = 6) -> bytes:
+    """uint8 `(3, H, W)` as a PNG file; decoding it gives the same pixels. An `effort` of 1 is quick, 9 makes it smallest."""
     file = io.BytesIO()
-    to_pillow(pixels_CHW).save(file, "PNG")
+    to_pillow(pixels_CHW).save(file, "PNG", compress_level=effort)
     return file.getvalue()
 
 
