@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from fractions import Fraction
 
-import av
+import numpy as np
 import torch
 from PIL import Image as Pillow
 
 from sensorium.evaluation.task import Item
 from sensorium.evaluation.variant import Variant, with_parts
 from sensorium.media import audio, document, image, video
+from sensorium.media.matroska import encode_mkv
 from sensorium.parts import Audio, Document, Image, Part, Text, Video
 
 _GREY, _RATE, _FPS, _DPI = 128, 16_000, 2, 72
@@ -53,22 +53,9 @@ BLANKED = Variant("blanked", "blanked", 1.0, _blanked)
 def _clip(clip: video.Clip, seconds: float) -> bytes:
     """Two pictures a second; sound where there was some."""
     height, width = clip.frames_FCHW.shape[2:]
-    frame = torch.full((height, width, 3), _GREY, dtype=torch.uint8).numpy()
-    target = io.BytesIO()
-    with av.open(target, "w", format="matroska", options={"fflags": "bitexact"}) as file:
-        shown = file.add_stream("ffv1", rate=_FPS)
-        shown.height, shown.width, shown.pix_fmt = height, width, "bgr0"
-        heard = file.add_stream("pcm_s16le", rate=_RATE, layout="mono") if clip.sound is not None else None
-        for _ in range(max(1, round(seconds * _FPS))):
-            file.mux(shown.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(shown.encode(None))
-        if heard is not None:
-            silence = torch.zeros((1, max(1, round(seconds * _RATE))), dtype=torch.int16).numpy()
-            block = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
-            block.sample_rate, block.time_base, block.pts = _RATE, Fraction(1, _RATE), 0
-            file.mux(heard.encode(block))
-            file.mux(heard.encode(None))
-    return target.getvalue()
+    frames = np.broadcast_to(np.uint8(_GREY), (max(1, round(seconds * _FPS)), height, width, 3))
+    silence = None if clip.sound is None else np.zeros(max(1, round(seconds * _RATE)), dtype=np.float32)
+    return encode_mkv(frames, _FPS, silence, _RATE)
 
 
 def _pages(pages: document.Pages) -> bytes:

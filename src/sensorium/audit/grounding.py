@@ -1,0 +1,133 @@
+"""Whether answers rest on the media: how many survive when these are exchanged, blanked or removed, and what that costs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sensorium.audit.exam import LOOKED_AT, Exam, plain, said
+from sensorium.estimate import Estimate, estimate
+from sensorium.evaluation.result import Finding
+
+CHECK = "grounding"
+FEWEST = 20
+"""Items from which on a survival is judged."""
+FEWEST_OF_A_KIND = 30
+ALIKE = 5
+"""Items with the same question from which on their right answers say how often one should stay."""
+DEAF, OPEN = 0.9, 0.1
+"""A model is deaf to its media when this share of the answers that should change do not, where this many should."""
+PART = 0.1
+"""Or when at most this part of its score comes from them."""
+
+
+class Survival(NamedTuple):
+    """What becomes of answers under a variant.
+
+    Args:
+        stayed: share of the answers that are the same. due: how often the right answer is the same for two of these questions
+            about different media. excess: by how much more the answers stay than that, item by item.
+        score: the main score as it is. gain: how much of it the variant costs, item by item. unchanged: ids of those that stay.
+    """
+
+    stayed: Estimate
+    due: float
+    excess: Estimate
+    score: float
+    gain: Estimate
+    unchanged: tuple[str, ...]
+
+    @property
+    def deaf(self) -> bool:
+        """Whether answers hardly depend on the media: they stay as if these were not there, and the variant costs nothing."""
+        stays = self.excess.low > 0 and self.due <= 1 - OPEN and self.excess.value >= DEAF * (1 - self.due)
+        return self.gain.low <= 0 and (stays or self.gain.high < PART * self.score)
+
+
+def survival(exam: Exam, variant: str, kind: str | None = None) -> Survival | None:
+    """Of the answers to all items, or to those of one kind; None where fewer than two can be compared."""
+    places = [place for place in exam.compared(variant) if kind is None or exam.kinds[place] == kind]
+    if len({exam.clusters[place] for place in places}) < 2:
+        return None
+    before, after = exam.plain, exam.kept[variant]
+    stayed = [float(said(before[place].reply) == said(after[place].reply)) for place in places]
+    due = _due(exam, places)
+    clusters = [exam.clusters[place] for place in places]
+    score, gain = exam.gain(variant, places)
+    return Survival(
+        estimate(stayed, clusters=clusters),
+        sum(due) / len(due),
+        estimate([one - other for one, other in zip(stayed, due, strict=True)], clusters=clusters),
+        score,
+        gain,
+        tuple(exam.items[place].sample.id for place, same in zip(places, stayed, strict=True) if same),
+    )
+
+
+def by_kind(exam: Exam, variant: str) -> dict[str, Survival]:
+    """For each kind of question of which there are enough, the commonest first."""
+    counts = Counter(exam.kinds[place] for place in exam.compared(variant))
+    found = {kind: survival(exam, variant, kind) for kind, count in counts.most_common() if count >= FEWEST_OF_A_KIND}
+    return {kind: row for kind, row in found.items() if row is not None}
+
+
+def check(exam: Exam) -> list[Finding]:
+    """One finding for each variant that takes the media away; and one for each kind of question answered without them."""
+    findings = []
+    for variant in (name for name in LOOKED_AT if name in exam.kept):
+        if (row := survival(exam, variant)) is None or row.stayed.n < FEWEST:
+            continue
+        findings.append(Finding(CHECK, exam.task.name, _claim(row, variant), not row.deaf, row.stayed, row.unchanged[:10]))
+    first = next((name for name in LOOKED_AT if name in exam.kept), None)
+    if first is None or not all(finding.passed for finding in findings):
+        return findings
+    kinds = by_kind(exam, first)
+    if len(kinds) > 1:
+        findings += [
+            Finding(CHECK, exam.task.name, f"On questions of the kind '{kind}': {_claim(row, first)}", False, row.stayed,
+                    row.unchanged[:10])
+            for kind, row in kinds.items() if row.deaf
+        ]  # fmt: skip
+    return findings
+
+
+_UNDER = {
+    "shuffled": "with the media of another item",
+    "blanked": "with the media blanked",
+    "blind": "with the media removed",
+}
+
+
+def _claim(row: Survival, variant: str) -> str:
+    how = _UNDER[variant]
+    stay = f"{row.stayed.value:.0%} of {row.stayed.n} answers stay the same {how}"
+    due = f"; right answers would for {row.due:.0%}" if row.due else ""
+    cost = f", and the score of {row.score:.3g} falls by {row.gain.value:.3g} [{row.gain.low:.3g}, {row.gain.high:.3g}]"
+    if row.deaf:
+        return f"The model ignores what it is shown: {stay}{due}{cost}."
+    if row.gain.low > 0:
+        return f"Answers rest on what is shown: {stay}{due}{cost}."
+    return f"What the answers owe to what is shown cannot be told from so few items: {stay}{due}{cost}."
+
+
+def _due(exam: Exam, places: Sequence[int]) -> list[float]:
+    """For each item how often items of other clusters have its right answer: those with its question where there are enough
+    of them, else those of its kind; 0 where no words are right."""
+    asked, kind = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+    for place in places:
+        asked[plain(exam.questions[place])].append(place)
+        kind[exam.kinds[place]].append(place)
+    due = []
+    for place in places:
+        others = _others(exam, place, asked[plain(exam.questions[place])])
+        if len(others) < ALIKE:
+            others = _others(exam, place, kind[exam.kinds[place]]) or _others(exam, place, places)
+        mine = exam.right[place]
+        due.append(0.0 if mine is None else sum(plain(answer) == plain(mine) for answer in others) / max(len(others), 1))
+    return due
+
+
+def _others(exam: Exam, place: int, among: Sequence[int]) -> list[str]:
+    right, clusters = exam.right, exam.clusters
+    return [right[other] or "" for other in among if clusters[other] != clusters[place]]
