@@ -74,6 +74,7 @@ class Task:
         items: `(data folder, split)` to the items, in a fixed order. Raises RequestError where the data is not there.
         score: the scores of one reply, or None where no answer can be read from it: counted apart, never guessed.
         main: the score that stands for the task.
+        missed: the scores of an item without a readable answer: 0 by name where it is not said, such as 1 for an error rate.
         corpus: further scores that are no means.
         gallery: what is to be found among, for a retrieval task; the model is then asked for vectors, not for text.
         answer: the right answer as text for few-shot examples and for the floors; None where no text stands for it.
@@ -81,6 +82,7 @@ class Task:
         splits: those there are; the first is used for examples, the last is judged when none is named.
         needs: the kinds of media that a model must take.
         extractor: how an answer is read, in words.
+        transcript: what is said in a recording is asked for; a model's own speech recognition answers where it has one.
         version: raised when a score may change.
     """
 
@@ -89,6 +91,7 @@ class Task:
     items: Callable[[Path, str], Iterable[Item]]
     score: Callable[[Item, Reply], Scores | None]
     main: str
+    missed: Scores = field(default_factory=dict)
     corpus: Mapping[str, Corpus] = field(default_factory=dict)
     gallery: Callable[[Path, str], Iterable[Item]] | None = None
     answer: Callable[[Item], str] | None = None
@@ -96,4 +99,5 @@ class Task:
     splits: tuple[str, ...] = ("test",)
     needs: tuple[str, ...] = ("image",)
     extractor: str = "the whole answer"
+    transcript: bool = False
     version: str = "1"
