@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +12,7 @@ from sensorium.data.synthetic.dice import Dice
 from sensorium.data.synthetic.draw import Pixels, paint
 from sensorium.data.synthetic.sound import RATE, Wave, tone
 from sensorium.data.synthetic.thing import Thing
+from sensorium.media.matroska import encode_mkv
 
 FPS = 8
 """Pictures a second."""
@@ -52,21 +50,8 @@ def film(things: Sequence[Thing], size: int, group: str, key: tuple[object, ...]
 
 
 def mkv(moving: Moving) -> bytes:
-    """The film as a Matroska file, without loss (FFV1 and PCM)."""
-    target = io.BytesIO()
-    with av.open(target, "w", format="matroska", options={"fflags": "bitexact"}) as file:
-        video = file.add_stream("ffv1", rate=FPS)
-        video.height, video.width, video.pix_fmt = *moving.frames.shape[1:3], "bgr0"
-        audio = file.add_stream("pcm_s16le", rate=RATE, layout="mono")
-        for picture in moving.frames:
-            file.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        file.mux(video.encode(None))
-        samples = np.clip(np.rint(moving.sound * 32768), -32768, 32767).astype(np.int16)[None]
-        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        block.sample_rate, block.time_base, block.pts = RATE, Fraction(1, RATE), 0
-        file.mux(audio.encode(block))
-        file.mux(audio.encode(None))
-    return target.getvalue()
+    """The film as a Matroska file, without loss."""
+    return encode_mkv(moving.frames, FPS, moving.sound, RATE)
 
 
 def _frame(things: Sequence[Thing], events: Sequence[Event], at: int, size: int, group: str, key: tuple[object, ...]) -> Pixels:
