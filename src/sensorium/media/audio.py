@@ -134,6 +134,14 @@ def encode_wav(wave_T: Tensor, rate: int) -> bytes:
     return file.getvalue()
 
 
+def encode_flac(wave_T: Tensor, rate: int) -> bytes:
+    """A mono float wave as a 24-bit FLAC file; one that leaves -1..1 is made quieter as a whole, so that nothing is clipped."""
+    file = io.BytesIO()
+    peak = max(float(wave_T.abs().max()), 1.0) if len(wave_T) else 1.0
+    soundfile.write(file, (wave_T / peak).numpy(), rate, format="FLAC", subtype="PCM_24")
+    return file.getvalue()
+
+
 def _quietest(wave_T: Tensor, window: int) -> int:
     windows = wave_T.shape[0] // window
     if windows < 2:

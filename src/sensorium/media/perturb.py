@@ -83,21 +83,31 @@ def resonate(wave_T: Tensor, factor: float) -> Tensor:
     return torch.istft(spectrum_FT * change_FT, _WINDOW, _HOP, window=window, length=len(wave_T))
 
 
-def echo(wave_T: Tensor, rate: int, seconds: float, seed: int) -> Tensor:
-    """In a room that fades by 60 dB in `seconds`; the length stays."""
-    count = max(int(rate * seconds), 1)
-    tail_T = _normal(count, seed) * torch.exp(-math.log(1000.0) * torch.arange(count) / count)
-    tail_T = 0.5 * tail_T / tail_T.norm()
-    tail_T[0] = 1.0
-    size = len(wave_T) + count
+def echo(wave_T: Tensor, rate: int, seconds: float, seed: int, loud: float = 0.5) -> Tensor:
+    """In a room that fades by 60 dB in `seconds`; the length stays. See `room` for `loud`."""
+    tail_T = room(max(int(rate * seconds), 1), seed, loud)
+    size = len(wave_T) + len(tail_T)
     heard_T: Tensor = torch.fft.irfft(torch.fft.rfft(wave_T, size) * torch.fft.rfft(tail_T, size), size)
     return heard_T[: len(wave_T)]
 
 
+def room(count: int, seed: int, loud: float = 0.5) -> Tensor:
+    """What a click becomes: itself, then noise that fades by 60 dB over `count` samples and has `loud` ** 2 of its energy."""
+    tail_T = _normal(count, seed) * torch.exp(-math.log(1000.0) * torch.arange(count) / count)
+    tail_T = loud * tail_T / tail_T.norm()
+    tail_T[0] = 1.0
+    return tail_T
+
+
 def noisy(wave_T: Tensor, decibels: float, colour: float, seed: int) -> Tensor:
-    """Noise under the sound, which stands `decibels` above it; `colour` 0 is white, 1 falls by 6 dB an octave."""
+    """Noise under the sound, which stands `decibels` above it; `colour` 0 is white, 0.5 pink, 1 falls by 6 dB an octave."""
     spectrum_F = torch.fft.rfft(_normal(len(wave_T), seed))
     noise_T = torch.fft.irfft(spectrum_F / torch.arange(1, len(spectrum_F) + 1) ** colour, len(wave_T))
+    return over(wave_T, noise_T, decibels)
+
+
+def over(wave_T: Tensor, noise_T: Tensor, decibels: float) -> Tensor:
+    """A sound `decibels` above another of the same length, by their mean powers."""
     power = wave_T.square().mean() / noise_T.square().mean().clamp(min=1e-12)
     added_T: Tensor = noise_T * power.sqrt() * 10 ** (-decibels / 20)
     return wave_T + added_T
