@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from recipes.nano_data import PictureQuestion, as_sentence
+from recipes.nano_teacher import Soft
 from sensorium.training.features import FeatureStore
 
 Turn = tuple[str, str, float]
@@ -32,12 +34,19 @@ class Album(NamedTuple):
     Args:
         rows: of every split; those of "train" are asked.
         pictures: in an epoch, in multiples of what there are. questions: about one picture, at most.
+        soft: several answers to a question, each with its weight, where there is more than the right one.
     """
 
     store: FeatureStore
     rows: Sequence[PictureQuestion]
     pictures: float
     questions: int
+    soft: Soft = MappingProxyType({})
+
+    def turns(self, row: PictureQuestion) -> Iterator[Turn]:
+        """A question with each of its answers."""
+        for answer, weight in self.soft.get(row, ((row.answer, 1.0),)):
+            yield row.question, as_sentence(answer), weight
 
 
 def album_asked(album: Album, chance: random.Random) -> Iterator[Asked]:
@@ -51,7 +60,7 @@ def album_asked(album: Album, chance: random.Random) -> Iterator[Asked]:
     order = [path for _ in range(-(-wanted // max(len(paths), 1))) for path in chance.sample(paths, len(paths))]
     for path in order[:wanted]:
         some = chance.sample(by_path[path], min(len(by_path[path]), album.questions))
-        yield Asked(album.store, views[path], tuple((row.question, as_sentence(row.answer), 1.0) for row in some))
+        yield Asked(album.store, views[path], tuple(turn for row in some for turn in album.turns(row)))
 
 
 def alike(asked: Sequence[Asked], size: int, seed: int) -> list[list[Asked]]:

@@ -21,11 +21,12 @@ class Course:
 
     Args:
         views: features of every photo as it is and mirrored, one after the other.
+        albums: of the first epoch. later: of all others.
     """
 
-    def __init__(self, photos: Sequence[Photo], views: FeatureStore, albums: Sequence[Album]) -> None:
+    def __init__(self, photos: Sequence[Photo], views: FeatureStore, albums: Sequence[Album], later: Sequence[Album]) -> None:
         self.photos = {index: photo for index, photo in enumerate(photos) if photo.split == "train"}
-        self.views, self.albums = views, list(albums)
+        self.views, self.albums, self.later = views, list(albums), list(later)
 
     def texts(self) -> Iterator[str]:
         """Every answer there is."""
@@ -43,7 +44,7 @@ class Course:
             wording = CAPTION if chance.random() < 0.5 else chance.choice(WORDINGS)
             turns = [(wording, as_sentence(text), 1.0) for text in photo.captions] + questions.get(index, [])
             out.append(Asked(self.views, 2 * index + chance.randrange(2), tuple(turns)))
-        for album in self.albums:
+        for album in self.later if epoch else self.albums:
             out += album_asked(album, chance)
         chance.shuffle(out)
         return out

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward
+from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_teacher
 from recipes.nano_asked import Album
 from recipes.nano_course import Course
 from recipes.nano_fresh import SIDE
@@ -26,7 +26,7 @@ def run(
 ) -> Mapping[str, Tensor]:
     """The tensors by their shipped names; each stage goes on from its own state in `work`."""
     small = nano_features.pooled(views, work / "photos-small", SIDE, print)
-    course = Course(photos, small, albums(model, data, work))
+    course = Course(photos, small, *albums(model, data, work))
     if not (work / "captioning").is_file():
         name(model, course, work / "naming-photos")
     steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
@@ -34,15 +34,21 @@ def run(
     return nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
 
 
-def albums(model: MultimodalLM, data: Path, work: Path) -> list[Album]:
-    """Rooms, each four times an epoch, since most of their questions are about language; and some of the drawings."""
-    made: list[Album] = []
+def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[list[Album], list[Album]]:
+    """Rooms, each several times an epoch, since most of their questions are about language, and some of the drawings.
+
+    After the first epoch rooms have a teacher's answers beside the right ones, and there are more drawings.
+    """
     rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
-    for title, rows, pictures, questions in (("rooms", rooms, 4.0, 12), ("drawings", drawings, 0.3, 8)):
-        store = nano_features.pictures(model, sorted({row.path for row in rows}), work / title, print)
-        small = nano_features.pooled(store, work / f"{title}-small", SIDE, print)
-        made.append(Album(small, rows, pictures, questions))
-    return made
+    indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
+    first = [Album(indoors, rooms, 4.0, 12), Album(drawn, drawings, 0.3, 8)]
+    soft = nano_teacher.soften(rooms, indoors, model.dual)
+    return first, [Album(indoors, rooms, 3.0, 12, soft), Album(drawn, drawings, 0.6, 8)]
+
+
+def _small(model: MultimodalLM, rows: Sequence[nano_data.PictureQuestion], work: Path, title: str) -> FeatureStore:
+    store = nano_features.pictures(model, sorted({row.path for row in rows}), work / title, print)
+    return nano_features.pooled(store, work / f"{title}-small", SIDE, print)
 
 
 def name(model: MultimodalLM, course: Course, state: Path) -> None:

@@ -23,7 +23,7 @@ from sensorium.objectives.self_critical import SelfCritical
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-PHOTOS, TAUGHT, SHARE = 16, 6, 3.0
+PHOTOS, TAUGHT, SHARE = 16, 10, 3.0
 RATE, DECAY, TEMPERATURE = 1e-4, 0.0, 0.7
 
 
@@ -70,7 +70,7 @@ def run(
 def taught(course: Course, chance: random.Random, seed: int) -> list[Asked]:
     """Questions about photos, rooms and drawings in a random order; about as many pictures of each kind."""
     asked = course.questions(-1 - seed)
-    out = [item for album in course.albums for item in album_asked(album, chance)]
+    out = [item for album in course.later for item in album_asked(album, chance)]
     some = chance.sample(list(asked), min(len(asked), max(len(out) // 2, 1)))
     out += [Asked(course.views, 2 * index + chance.randrange(2), tuple(asked[index])) for index in some]
     chance.shuffle(out)
