@@ -42,6 +42,23 @@ def test_a_mistyped_file_is_not_taken_for_the_question(run: Run, photo: Path) ->
     assert "phto.png: no such file" in str(error)
 
 
+def test_what_cannot_be_read_is_refused_or_on_request_left_out_with_a_visible_statement(run: Run, photo: Path) -> None:
+    broken, gone = photo.with_name("broken.png"), photo.with_name("gone.jpg")
+    broken.write_bytes(photo.read_bytes()[:90])
+    assert isinstance(run("ask", broken, "What is in the photo?").exception, MediaError)
+    result = run("ask", broken, gone, photo, "What is in the photos?", "--missing", "say", "--max-tokens", 2)
+    assert result.stdout.startswith(f"The picture {broken} could not be used: it cannot be read as a picture")
+    assert f"The picture {gone} could not be used: it does not exist." in result.stdout
+    assert "This answer rests on the picture and the words.\n" in result.stdout
+
+
+def test_a_question_about_a_photo_that_was_not_given_is_answered_with_a_statement(run: Run) -> None:
+    said = "The question speaks of a picture, and none was given. This answer rests on the words alone."
+    assert run("ask", "What is in the photo?", "--max-tokens", 2).stdout.startswith(said + "\n")
+    chosen = run("ask", "Is there a dog in the photo?", "--choice", "yes", "--choice", "no")
+    assert chosen.stdout.strip() in ("yes", "no") and f"note: {said}" in chosen.stderr
+
+
 def test_a_folder_does_not_become_the_question(run: Run, photo: Path) -> None:
     error = run("ask", str(photo.parent), "What is this?").exception
     assert "is a folder" in str(error)

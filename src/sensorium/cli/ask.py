@@ -13,7 +13,7 @@ import typer
 
 from sensorium.cli import options as opt
 from sensorium.cli.answers import Result, answer_rows, run_batch, show, waiting
-from sensorium.cli.inputs import Row, conversation, is_medium, lines_of, medium, rows_of
+from sensorium.cli.inputs import Row, access, conversation, is_medium, lines_of, medium, rows_of
 from sensorium.errors import RequestError, SensoriumError
 from sensorium.parts import Answer, Message, Part, Text
 
@@ -44,36 +44,39 @@ def run(
     seed: opt.Seed = None,
     words: Annotated[bool, typer.Option("--words/--no-words", help="Read the words in pictures.")] = True,
     quantize: opt.Weights = None,
+    missing: opt.Absent = opt.Missing.REFUSE,
     allow_url: opt.Urls = None,
 ) -> None:
     """Ask about media. With no words, a recording given last is the question, spoken."""
+    from sensorium.model.candid import Candid
     from sensorium.model.load import load
 
-    urls = tuple(allow_url or ())
+    urls, absent = tuple(allow_url or ()), missing is opt.Missing.SAY
     if batch is None and not arguments and not chat:
         raise RequestError("ask", "was given nothing", 'Try: sensorium ask photo.jpg "What is in the photo?"')
-    row = None if batch is not None or not arguments else _row(arguments, urls, chat)
+    row = None if batch is not None or not arguments else _row(arguments, urls, chat, absent)
     with waiting(f"loading {model}"):
         loaded = load(model, quantize=quantize.value if quantize else None, words=words, hosts=urls)
     drawn = replace(loaded.defaults, temperature=temperature, top_p=top_p, seed=seed, choices=tuple(choice or ()))
     sampling = opt.given(drawn, max_tokens=max_tokens, beams=beams, length_penalty=length_penalty)
+    candid = Candid(loaded, absent, access=access(urls))
     if batch is not None:
-        rows = rows_of(batch, CAPTION, urls)
-        run_batch(lambda todo: answer_rows(loaded, todo, sampling, batch_size), rows, len(lines_of(batch)), output)
+        rows = rows_of(batch, CAPTION, urls, absent)
+        run_batch(lambda todo: answer_rows(candid, todo, sampling, batch_size), rows, len(lines_of(batch)), output)
     elif chat:
-        _chat(loaded, row.parts if row else (), sampling, urls)
+        _chat(candid, row.parts if row else (), sampling, urls)
     elif row is not None and each:
-        single = [Row("", (name,), row.question, (medium(name, urls), Text(row.question))) for name in row.media]
-        show(answer_rows(loaded, single, sampling, batch_size), json_lines, label=True)
+        single = [Row("", (name,), row.question, (medium(name, urls, absent), Text(row.question))) for name in row.media]
+        show(answer_rows(candid, single, sampling, batch_size), json_lines, label=True)
     elif row is not None:
-        _one(loaded, row, sampling, json_lines)
+        _one(candid, row, sampling, json_lines)
 
 
-def _row(arguments: list[str], urls: tuple[str, ...], chat: bool) -> Row:
+def _row(arguments: list[str], urls: tuple[str, ...], chat: bool, absent: bool) -> Row:
     """The arguments as one request; a chat may open with media alone."""
-    if chat and all(is_medium(argument) for argument in arguments):
-        return Row("", tuple(arguments), "", tuple(medium(argument, urls) for argument in arguments))
-    return conversation(arguments, urls)
+    if chat and all(is_medium(argument, absent) for argument in arguments):
+        return Row("", tuple(arguments), "", tuple(medium(argument, urls, absent) for argument in arguments))
+    return conversation(arguments, urls, absent)
 
 
 def _one(model: Generates, row: Row, sampling: Sampling, as_json: bool) -> None:
@@ -106,6 +109,9 @@ def _remark(answer: Answer) -> None:
     for use in answer.usage.media:
         for note in use.notes:
             typer.echo(f"note: {use.name}: {note}", err=True)
+    for note in answer.usage.notes:
+        if note not in answer.text:
+            typer.echo(f"note: {note}", err=True)
     if answer.finish == "length":
         typer.echo("note: the answer was cut at --max-tokens", err=True)
 

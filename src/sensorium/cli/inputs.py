@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import os
 import re
 import sys
@@ -11,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sensorium.errors import MediaError, RequestError, SensoriumError
-from sensorium.parts import Audio, Part, Source, Text
+from sensorium.errors import AccessError, LimitError, MediaError, RequestError, SensoriumError
+from sensorium.parts import Audio, Document, Image, Part, Source, Text, Video
 
 STDIN = "-"
 _URL = re.compile(r"(data:|https?://)", re.IGNORECASE)
@@ -29,8 +30,9 @@ class Row:
     parts: tuple[Part, ...]
 
 
-def is_medium(argument: str) -> bool:
-    """Whether an argument names a medium: standard input, a URL, or a file that exists.
+def is_medium(argument: str, absent: bool = False) -> bool:
+    """Whether an argument names a medium: standard input, a URL, or a file that exists; with `absent` also one that does not,
+    if its name says what it would be.
 
     Raises:
         MediaError: it is a folder, or looks like a file's name and no such file exists; a slip of the pen must not become
@@ -47,12 +49,14 @@ def is_medium(argument: str) -> bool:
     if folder:
         raise MediaError(argument, "is a folder", f"Name the files in it, such as {Path(argument) / '*'}")
     if _FILE.fullmatch(argument):
+        if absent and _by_name(argument) is not None:
+            return True
         raise MediaError(argument, "no such file", "Check the path, or put the question in words with a space in it")
     return False
 
 
-def medium(argument: str, urls: Sequence[str] = ()) -> Part:
-    """The part that an argument names; its kind is read from its content.
+def medium(argument: str, urls: Sequence[str] = (), absent: bool = False) -> Part:
+    """The part that an argument names; its kind is read from its content, or with `absent` from its name at last.
 
     Raises:
         MediaError: it cannot be read, or is of no known kind.
@@ -60,7 +64,22 @@ def medium(argument: str, urls: Sequence[str] = ()) -> Part:
     from sensorium.media.text import part_from_source
 
     source: Source = sys.stdin.buffer.read() if argument == STDIN else argument
-    return part_from_source(source, access=access(urls))
+    try:
+        return part_from_source(source, access=access(urls))
+    except (AccessError, LimitError):
+        raise
+    except MediaError:
+        named = _by_name(argument) if absent else None
+        if named is None:
+            raise
+        return named
+
+
+def _by_name(argument: str) -> Part | None:
+    """The part that a file would be by its extension."""
+    guessed = (mimetypes.guess_type(argument)[0] or "").removeprefix("application/").partition("/")[0]
+    kind = {"image": Image, "audio": Audio, "video": Video, "pdf": Document}.get(guessed)
+    return None if kind is None else kind(argument)
 
 
 def access(urls: Sequence[str]) -> Any:
@@ -70,17 +89,17 @@ def access(urls: Sequence[str]) -> Any:
     return Access(hosts=tuple(urls))
 
 
-def conversation(arguments: Sequence[str], urls: Sequence[str] = ()) -> Row:
+def conversation(arguments: Sequence[str], urls: Sequence[str] = (), absent: bool = False) -> Row:
     """Media and words in the order in which they were given.
 
-    With no words at all, a recording at the end is the question, spoken.
+    With no words at all, a recording at the end is the question, spoken. See `medium` for `absent`.
 
     Raises:
         RequestError: there is neither a question nor a recording to take for it.
     """
-    named = [argument for argument in arguments if is_medium(argument)]
+    named = [argument for argument in arguments if is_medium(argument, absent)]
     said = [argument for argument in arguments if argument not in named]
-    parts = [medium(argument, urls) if argument in named else Text(argument) for argument in arguments]
+    parts = [medium(argument, urls, absent) if argument in named else Text(argument) for argument in arguments]
     if not said:
         last = parts[-1] if parts else None
         if not isinstance(last, Audio):
@@ -99,8 +118,8 @@ class Failed:
     error: SensoriumError
 
 
-def rows_of(file: Path, default_question: str, urls: Sequence[str] = ()) -> Iterator[Row | Failed]:
-    """The rows of a batch file; a bad one is given with its error, and the rest go on.
+def rows_of(file: Path, default_question: str, urls: Sequence[str] = (), absent: bool = False) -> Iterator[Row | Failed]:
+    """The rows of a batch file; a bad one is given with its error, and the rest go on. See `medium` for `absent`.
 
     Raises:
         MediaError: the file itself cannot be read.
@@ -117,7 +136,7 @@ def rows_of(file: Path, default_question: str, urls: Sequence[str] = ()) -> Iter
                 )
             known = replace(known, media=tuple(media), question=question)
             paths = [str(file.parent / item) if _is_relative(item) else item for item in media]
-            yield replace(known, parts=(*(medium(path, urls) for path in paths), Text(question)))
+            yield replace(known, parts=(*(medium(path, urls, absent) for path in paths), Text(question)))
         except SensoriumError as error:
             yield Failed(known, error)
 

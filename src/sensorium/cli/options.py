@@ -20,6 +20,13 @@ class Quantize(StrEnum):
     INT4 = "int4"
 
 
+class Missing(StrEnum):
+    """What is done with a medium that cannot be read."""
+
+    REFUSE = "refuse"
+    SAY = "say"
+
+
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="NAME|FOLDER", help="nano, or a checkpoint folder: ours or a transformers one.")
 ]
@@ -49,6 +56,9 @@ TopP = Annotated[
 Beams = Annotated[int | None, typer.Option("--beams", min=1, help="Beam search; 1 is off.")]
 LengthPenalty = Annotated[
     float | None, typer.Option("--length-penalty", help="Of beam search: a score is divided by length to this power.")
+]
+Absent = Annotated[
+    Missing, typer.Option("--missing", help="A medium that cannot be read: refuse, or answer without it and say so.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the draw.")]
 Choices = Annotated[
