@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice, pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sensorium.data.fault import Fault, Tally
 from sensorium.data.mixture import Mixture
 from sensorium.data.order import Permutation, chance
-from sensorium.data.row import Indexed, Remarks, Row, Source, Streamed
+from sensorium.data.row import Indexed, Remarks, Row, Source, Streamed, Unread
 from sensorium.data.stream import Stream
 from sensorium.errors import DataError, MediaError
 from sensorium.parts import Json, Message, Sample, Text
@@ -46,10 +47,10 @@ class Flowing:
 
     def __init__(self, name: str, size: int, broken: frozenset[int] = frozenset()) -> None:
         self.name, self.size, self.broken = name, size, broken
-        self.remarks, self.reads = Remarks(), 0
+        self.remarks, self.reads, self.told = Remarks(), 0, list[int]()
 
     def rows(self, start: int = 0) -> Iterator[Row | Fault]:
-        return self.walk({"at": start})
+        return (unread() for unread in self.walk({"at": start}))
 
     def walk(self, bookmark: Json | None = None) -> FlowingWalk:
         return FlowingWalk(self, 0 if bookmark is None else bookmark["at"])
@@ -58,16 +59,20 @@ class Flowing:
         return f"{self.name} {self.size}"
 
 
-class FlowingWalk(Iterator["Row | Fault"]):
+class FlowingWalk(Iterator[Unread]):
     def __init__(self, source: Flowing, at: int) -> None:
         self.source, self.at = source, at
 
-    def __next__(self) -> Row | Fault:
+    def __next__(self) -> Unread:
         if self.at == self.source.size:
             raise StopIteration
         self.at += 1
         self.source.reads += 1
-        return made(self.source.name, self.at - 1, self.source.broken)
+        return partial(self.tell, self.at - 1)
+
+    def tell(self, index: int) -> Row | Fault:
+        self.source.told.append(index)
+        return made(self.source.name, index, self.source.broken)
 
     def bookmark(self) -> Json:
         return {"at": self.at}
@@ -211,6 +216,28 @@ def test_a_worker_reads_only_its_own_rows() -> None:
     source = Counted("a", 1000)
     share = Mixture([source], epochs=1).shard(1, 4)
     assert len(ids(iter(share))) == 250 and source.reads == 250
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**31), st.integers(0, 20), st.frozensets(st.integers(0, 39)))
+def test_of_a_stream_each_worker_reads_only_its_own_rows(
+    world: int, block: int, seed: int, before: int, broken: frozenset[int]
+) -> None:
+    """The sequence is that of one worker, also after an interruption; rows of others are fetched and left unread."""
+    tally, alone = Tally(), Flowing("a", 40, broken)
+    whole = list(islice(Mixture([alone], seed=seed, block=block).slots(), world * 20))
+    wanted = [Mixture([alone], seed=seed).read(slot) for slot in whole if slot is not None]
+    alone.told.clear()
+    found: list[list[Row | Fault]] = []
+    for rank in range(world):
+        source = Flowing("a", 40, broken)
+        share = Mixture([source], seed=seed, block=block, broken=tally).shard(rank, world)
+        begun = [share.read(slot) for slot in islice(share.slots(), before) if slot is not None]
+        other = Mixture([source], seed=seed, block=block, broken=tally).shard(rank, world)
+        other.seek(again(share.position()))
+        found.append(begun + [other.read(slot) for slot in islice(other.slots(), 20 - before) if slot is not None])
+        assert len(source.told) == 20
+    assert [row for turn in zip(*found, strict=True) for row in turn] == wanted
 
 
 def test_workers_take_equal_shares_of_a_batch_whatever_is_broken() -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 
+from sensorium.data import hub
 from sensorium.data.fault import Fault
 from sensorium.data.hub import from_table, open_hub
 from sensorium.data.mixture import Mixture
 from sensorium.data.reader import Indexed, Row, Source, Streamed, open_source
+from sensorium.data.record import Found
+from sensorium.data.told import Tell
 from sensorium.errors import DataError, DependencyError
 from sensorium.parts import Audio, Image, Message, Part, Sample, Text, Video
 from tests.data import dialects
@@ -345,7 +349,7 @@ def test_a_stream_goes_on_from_its_own_state(folder: Path) -> None:
     for before in (0, 1, 17, 49, 50):
         walk = source.walk()
         begun = [next(walk) for _ in range(before)]
-        assert begun + list(source.walk(json.loads(json.dumps(walk.bookmark())))) == whole
+        assert [unread() for unread in (*begun, *source.walk(json.loads(json.dumps(walk.bookmark()))))] == whole
     mixture = Mixture([source], seed=3, block=8)
     run = iter(mixture)
     for _ in range(61):
@@ -356,6 +360,29 @@ def test_a_stream_goes_on_from_its_own_state(folder: Path) -> None:
     other.seek(position)
     later = iter(other)
     assert [next(later) for _ in range(60)] == expected
+
+
+def test_a_process_tells_only_its_own_rows_of_a_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`told` makes the samples; two processes make each sample once between them, in the order of one."""
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_list([{"instruction": f"Say {number}.", "output": str(number)} for number in range(50)])
+    made, original = list[int](), hub.told
+
+    def counted(found: Found, tell: Tell) -> Row | Fault:
+        made.append(found.row)
+        return original(found, tell)
+
+    monkeypatch.setattr(hub, "told", counted)
+
+    def sequence(rank: int, world: int, count: int) -> list[Row]:
+        source = from_table(rows.to_iterable_dataset(num_shards=3), "numbers")
+        return list(islice(iter(Mixture([source], seed=3, block=8, epochs=1).shard(rank, world)), count))
+
+    alone = sequence(0, 1, 50)
+    made.clear()
+    halves = [sequence(rank, 2, 25) for rank in (0, 1)]
+    assert [row for pair in zip(*halves, strict=True) for row in pair] == alone
+    assert sorted(made) == list(range(1, 51))
 
 
 def test_without_the_library_the_remedy_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from sensorium.data.fault import Fault
 from sensorium.data.order import Permutation, scramble
-from sensorium.data.row import Row, Streamed
+from sensorium.data.row import Streamed, Unread
 from sensorium.errors import DataError
 from sensorium.parts import Json
 
@@ -14,7 +13,7 @@ from sensorium.parts import Json
 class Blocks:
     """One row after the other, pass after pass.
 
-    Going on from a position reads the block it is in again, and nothing before it.
+    Going on from a position fetches the block it is in again, and nothing before it.
 
     Args:
         size: rows held and shuffled at once; 1 keeps the order.
@@ -26,10 +25,10 @@ class Blocks:
         self._epoch = self._number = self._place = 0
         self._walk = source.walk()
         self._bookmark = self._walk.bookmark()
-        self._rows: list[Row | Fault] = []
+        self._rows: list[Unread] = []
 
-    def take(self) -> Row | Fault:
-        """The next row; there must be one."""
+    def take(self) -> Unread:
+        """The next row, unread; there must be one."""
         assert self.ready()
         order = Permutation(len(self._rows), scramble(self._seed, self._epoch, self._number))
         row = self._rows[order[self._place]]

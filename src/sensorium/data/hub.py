@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sensorium.data.captioned import captioned
 from sensorium.data.conversation import Columns, Conversations
 from sensorium.data.fault import Fault
 from sensorium.data.record import Found, Record
-from sensorium.data.row import Remarks, Row, Source
+from sensorium.data.row import Remarks, Row, Source, Unread
 from sensorium.data.told import Told, told
 from sensorium.errors import DataError, DependencyError
 from sensorium.parts import Json, Sample
@@ -128,7 +129,11 @@ class Flow:
     def rows(self, start: int = 0) -> Iterator[Row | Fault]:
         """All rows from the one after `start` on."""
         table = self.table.skip(start) if start else self.table
-        return (told(Found(self.name, row, Record(values)), self.tell) for row, values in enumerate(table, start + 1))
+        return (self.read(row, values) for row, values in enumerate(table, start + 1))
+
+    def read(self, row: int, values: Mapping[str, Any]) -> Row | Fault:
+        """A row of the library as a sample, or as the fault that it is."""
+        return told(Found(self.name, row, Record(values)), self.tell)
 
     def walk(self, bookmark: Json | None = None) -> FlowWalk:
         """A pass from the first row, or from a bookmark."""
@@ -140,7 +145,7 @@ class Flow:
         return hashlib.sha256(what.encode()).hexdigest()
 
 
-class FlowWalk(Iterator["Row | Fault"]):
+class FlowWalk(Iterator[Unread]):
     """One pass over a `Flow`."""
 
     def __init__(self, flow: Flow, bookmark: Json | None) -> None:
@@ -151,10 +156,10 @@ class FlowWalk(Iterator["Row | Fault"]):
             self._table.load_state_dict(deepcopy(self._state))
         self._rows, self._moved = iter(self._table), False
 
-    def __next__(self) -> Row | Fault:
+    def __next__(self) -> Unread:
         values = next(self._rows)
         self._row, self._moved = self._row + 1, True
-        return told(Found(self._flow.name, self._row, Record(values)), self._flow.tell)
+        return partial(self._flow.read, self._row, values)
 
     def bookmark(self) -> Json:
         """Plain JSON that `Flow.walk` takes to go on after the last row given."""

@@ -1,7 +1,8 @@
 """Several sources as one endless, weighted, seeded sequence of rows that is the same however many workers read it.
 
 The sequence is made of slots. Which source a slot falls to, and which of its rows, is arithmetic; so a worker reads only its
-own slots, and going on from a position reads nothing before it.
+own slots, and going on from a position reads nothing before it. A stream is fetched by every worker, in order, but made
+samples of only by the worker whose slots they are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple, Self, TypeVar
 from sensorium.data.blocks import Blocks
 from sensorium.data.fault import Fault, refuse
 from sensorium.data.order import Permutation, chance, scramble
-from sensorium.data.row import Indexed, Row, Source, Streamed
+from sensorium.data.row import Indexed, Row, Source, Streamed, Unread
 from sensorium.errors import DataError
 from sensorium.parts import Json
 
@@ -25,11 +26,11 @@ _PATIENCE = 1000
 
 
 class Slot(NamedTuple):
-    """One place of the sequence: the `number`-th row drawn from a source, or the row itself if the source is a stream."""
+    """One place of the sequence: the `number`-th row drawn from a source, and the row itself, unread, if that is a stream."""
 
     source: int
     number: int
-    item: Row | Fault | None = None
+    item: Unread | None = None
 
 
 class Mixture:
@@ -90,7 +91,7 @@ class Mixture:
     def read(self, slot: Slot) -> Row | Fault:
         """The row of a slot; may be called from any thread."""
         if slot.item is not None:
-            return slot.item
+            return slot.item()
         source = self.sources[slot.source]
         assert isinstance(source, Indexed)
         size = len(source)

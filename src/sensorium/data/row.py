@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -17,6 +17,10 @@ class Row(NamedTuple):
     sample: Sample
     file: str
     row: int
+
+
+Unread = Callable[[], "Row | Fault"]
+"""A row that stands there and has not been read: a call makes the sample of it, in any thread."""
 
 
 @dataclass(slots=True)
@@ -65,8 +69,8 @@ class Indexed(Source, Protocol):
         ...
 
 
-class Walk(Iterator[Row | Fault], Protocol):
-    """A pass over a source that can say where it stands."""
+class Walk(Iterator[Unread], Protocol):
+    """A pass over a source that can say where it stands. Its rows come unread, since a process reads its own only."""
 
     def bookmark(self) -> Json:
         """Plain JSON that `Streamed.walk` takes to go on after the last row given."""
