@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from sensorium.data.fault import Fault
 from sensorium.data.reader import Row, open_source
+from sensorium.media.objects import Thing, things_of
 from sensorium.parts import Audio, Image, Message, Text, Video, message_from_json
 from tests.data import dialects
 
@@ -211,6 +213,111 @@ def test_boxes_and_names_are_put_into_the_words_and_kept(tmp_path: Path) -> None
     row = one(tmp_path, asked("<image>Where is <ref-object>? <bbox>", images=["a.jpg"], objects=objects))
     assert row.sample.messages[0].parts[1] == Text("Where is the dog? [10, 20, 30, 40]")
     assert row.sample.meta["objects"] == objects
+
+
+CORNERS = {"ref": ["the dog", "a cat"], "bbox": [[10, 20, 30, 40], [0, 0, 5, 5]], "bbox_type": "real"}
+COCO = {"bbox": [[10, 20, 20, 20], [0, 0, 5, 5]], "category": ["the dog", "a cat"], "area": [400, 25]}
+NUMBERED = [{"bbox": [10, 20, 20, 20], "category_id": 7, "iscrowd": 0}, {"bbox": [0, 0, 5, 5], "category_id": 9}]
+
+
+@pytest.mark.parametrize(
+    ("objects", "kept", "ignored"),
+    [
+        (
+            [{"bbox_2d": [10, 20, 30, 40], "label": "the dog"}, {"bbox_2d": [0, 0, 5, 5], "label": "a cat", "box": None}],
+            CORNERS,
+            set(),
+        ),
+        (COCO, CORNERS, {"objects.area"}),
+        (
+            [{"bbox": [10, 20, 20, 20], "category": "the dog"}, {"bbox": [0, 0, 5, 5], "category": "a cat", "id": 3}],
+            CORNERS,
+            {"objects.id"},
+        ),
+        (
+            NUMBERED,
+            {"bbox": [[10, 20, 30, 40], [0, 0, 5, 5]], "category_id": [7, 9], "bbox_type": "real"},
+            {"objects.iscrowd"},
+        ),
+        (
+            json.dumps(
+                [
+                    {"caption": "the dog", "bbox": [10, 20, 30, 40], "bbox_type": "real", "image": 0},
+                    {"caption": "a cat", "bbox": [0, 0, 5, 5], "image": 0},
+                ]
+            ),
+            {**CORNERS, "image_id": [0, 0]},
+            set(),
+        ),
+        (
+            [{"name": "the dog", "box": [0.2, 0.1, 0.4, 0.3]}],
+            {"ref": ["the dog"], "bbox": [[0.1, 0.2, 0.3, 0.4]], "bbox_type": "norm1"},
+            set(),
+        ),
+        ([{"point_2d": [10, 20], "label": "the dog"}], {"ref": ["the dog"], "bbox": [[10, 20]], "bbox_type": "real"}, set()),
+    ],
+    ids=["qwen", "coco-columns", "coco-rows", "coco-numbers", "swift-before", "ours", "points"],
+)
+def test_objects_are_kept_in_one_form_however_they_are_written(
+    objects: Any, kept: dict[str, Any], ignored: set[str], tmp_path: Path
+) -> None:
+    source = open_source(dialects.lines(tmp_path / "rows.jsonl", [asked("<image>Where?", images=["a.jpg"], objects=objects)]))
+    (row,) = source.rows()
+    assert isinstance(row, Row), row
+    assert row.sample.meta["objects"] == kept
+    assert source.remarks.ignored == ignored
+
+
+def test_listed_objects_fill_the_places_in_the_words_and_are_read_as_things(tmp_path: Path) -> None:
+    Pillow.new("RGB", (100, 40)).save(tmp_path / "a.png")
+    objects = [{"bbox_2d": [10, 20, 30, 40], "label": "the dog"}]
+    row = one(tmp_path, asked("<image>Where is <ref-object>? <bbox>", images=["a.png"], objects=objects))
+    assert row.sample.messages[0].parts[1] == Text("Where is the dog? [10, 20, 30, 40]")
+    assert things_of(row.sample) == (Thing("the dog", (0.5, 0.1, 1.0, 0.3)),)
+
+
+@pytest.mark.parametrize(
+    ("objects", "field", "kind", "reason"),
+    [
+        (7, "objects", "wrong-type", "is a number (7), not a list of objects, or an object with ref and bbox"),
+        ("[{", "objects", "bad-json", "is not JSON"),
+        (["dog"], "objects[0]", "wrong-type", "is a string ('dog'), not an object with a box"),
+        ([{"label": "dog"}], "objects[0]", "missing-field", "has no box; its fields are ['label']"),
+        (
+            [{"bbox": [1, 2, 3, 4], "label": "dog"}],
+            "objects[0].bbox",
+            "box-form",
+            "does not say whether it is [x0, y0, x1, y1]",
+        ),
+        ([{"bbox_2d": [1, 2, 3], "label": "dog"}], "objects[0].bbox_2d", "bad-number", "is [1, 2, 3], not 4 numbers"),
+        ([{"bbox_2d": [1, 2, True, 4]}], "objects[0].bbox_2d", "bad-number", "not 4 numbers"),
+        ([{"bbox_2d": [1, 2, 3, float("nan")]}], "objects[0].bbox_2d", "bad-number", "not 4 numbers"),
+        ([{"bbox_2d": [9, 2, 3, 4]}], "objects[0]", "box-empty", "has the corners [9, 2, 3, 4], which hold nothing"),
+        ([{"bbox": [1, 2, 0, 4], "category_id": 1}], "objects[0]", "box-empty", "has the corners [1, 2, 1, 6]"),
+        ([{"bbox_2d": [-1, 2, 3, 4]}], "objects[0]", "box-outside", "has the corners [-1, 2, 3, 4], outside the picture"),
+        ([{"name": "dog", "box": [0, 0, 1, 1.5]}], "objects[0]", "box-outside", "has the corners [0, 0, 1.5, 1]"),
+        (
+            [{"caption": "dog", "bbox": [1, 2, 3, 4], "bbox_type": "norm1000"}],
+            "objects[0].bbox_type",
+            "box-form",
+            "is 'norm1000', not real or norm1",
+        ),
+        (
+            [{"bbox_2d": [1, 2, 3, 4], "label": "dog"}, {"bbox_2d": [1, 2, 3, 4]}],
+            "objects[1]",
+            "missing-field",
+            "has no name, as 1 of the 2 objects have",
+        ),
+        ([{"bbox_2d": [1, 2, 3, 4]}, {"box": [0, 0, 1, 1]}], "objects", "box-form", "has boxes in pixels beside boxes in 0..1"),
+        ({"bbox": [[1, 2, 3, 4]], "category": []}, "objects.category", "box-count", "holds 0, for 1 boxes"),
+    ],
+)
+def test_broken_objects_are_faults(objects: Any, field: str, kind: str, reason: str, tmp_path: Path) -> None:
+    path = dialects.lines(tmp_path / "rows.jsonl", [asked("<image>Where?", images=["a.jpg"], objects=objects)])
+    (fault,) = open_source(path).rows()
+    assert isinstance(fault, Fault), fault
+    assert (fault.row, fault.field, fault.kind) == (1, field, kind)
+    assert reason in fault.reason
 
 
 PROMPT = [{"role": "user", "content": "Red or blue?"}]

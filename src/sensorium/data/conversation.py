@@ -7,19 +7,17 @@ and media beside them. So there is one reader for all; what a row does not have 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sensorium.data.attached import COLUMNS, KINDS, Attached, Kind
 from sensorium.data.fault import RowError
+from sensorium.data.objects import boxed, columns_of
 from sensorium.data.record import Record, wrong_type
 from sensorium.data.row import Remarks
 from sensorium.data.turns import Tags, Turn, read_turns, to_messages
 from sensorium.parts import Message, Sample, message_to_json
-
-_BOX = re.compile(r"<ref-object>|<bbox>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,9 @@ class Conversations:
         media = media or Attached.of(record, self.root, names.media)
         asked, chosen, rejected = self._sides(record)
         objects = record.take("objects")
+        objects = columns_of(objects, self.remarks) if objects else None
         turns = self._with_system(record, [*asked, *chosen])
-        turns = _boxed(turns, objects) if objects else turns
+        turns = boxed(turns, objects) if objects else turns
         messages = media.settle(to_messages(turns, media, self.remarks), self.remarks)
         if not any(message.learn for message in messages):
             raise RowError(
@@ -171,29 +170,6 @@ def _split(asked: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> tuple
             "rejected", "missing-field", "has no answer that differs from the chosen one", "Give two different answers"
         )
     return chosen[:same], chosen[same:], rejected[same:]
-
-
-def _boxed(turns: list[Turn], objects: Any) -> list[Turn]:
-    """`<ref-object>` and `<bbox>` replaced by the row's names and numbers, in order."""
-    if not isinstance(objects, Mapping):
-        raise wrong_type("objects", objects, "an object with ref and bbox")
-    queues = {"<ref-object>": list(objects.get("ref") or ()), "<bbox>": list(objects.get("bbox") or ())}
-    taken = dict.fromkeys(queues, 0)
-
-    def put(match: re.Match[str]) -> str:
-        mark = match.group()
-        number, taken[mark] = taken[mark], taken[mark] + 1
-        if number >= len(queues[mark]):
-            return mark
-        value = queues[mark][number]
-        return value if isinstance(value, str) else json.dumps(value)
-
-    filled = [turn._replace(content=_BOX.sub(put, turn.content)) if isinstance(turn.content, str) else turn for turn in turns]
-    for mark, field_name in (("<ref-object>", "objects.ref"), ("<bbox>", "objects.bbox")):
-        if taken[mark] not in (0, len(queues[mark])):
-            reason = f"holds {len(queues[mark])}, but the messages have {taken[mark]} {mark}"
-            raise RowError(field_name, "box-count", reason, f"Write {mark} once for each")
-    return filled
 
 
 def _tools(value: Any) -> Any:

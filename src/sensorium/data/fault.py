@@ -16,9 +16,9 @@ class Fault(NamedTuple):
             JSON-lines file, an element of a JSON array, a record of a CSV file, a sample of a shard.
         field: the column, with a path inside it where that helps: `images`, `conversations[2].from`.
         kind: a stable kebab-case word. The readers say `bad-json`, `bad-csv`, `empty-row`, `truncated`, `missing-field`,
-            `wrong-type`, `no-messages`, `unknown-role`, `unknown-part`, `placeholder-count`, `box-count`, `frame-list`,
-            `nothing-to-learn`, `two-systems`, `missing-image`, `missing-answer`, `duplicate-member`; and once a row is
-            prepared, `unreadable-media` and `unusable`.
+            `wrong-type`, `no-messages`, `unknown-role`, `unknown-part`, `placeholder-count`, `box-count`, `box-form`,
+            `box-empty`, `box-outside`, `bad-number`, `frame-list`, `nothing-to-learn`, `two-systems`, `missing-image`,
+            `missing-answer`, `duplicate-member`; and once a row is prepared, `unreadable-media` and `unusable`.
         reason: what is wrong, with the number and the limit. fix: what to do about it.
     """
 
