@@ -247,6 +247,9 @@ class _Given:
     def seek(self, position: dict[str, Any]) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 class _Turn:
     """The plan in turns: the loop is run anew for each."""

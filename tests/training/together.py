@@ -70,6 +70,9 @@ class Turns:
     def seek(self, position: dict[str, Any]) -> None:
         self.turn = position["turn"]
 
+    def close(self) -> None:
+        pass
+
 
 def run(case: str, folder: Path, world: World, steps: int = 8) -> None:
     model: Any = Towers()

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sensorium.data.fault import Fault
+from sensorium.data.mixture import Mixture
+from sensorium.data.row import Row
+from sensorium.errors import MediaError
 from sensorium.objectives.loss import Loss
+from sensorium.parts import Sample
+from sensorium.training.corpus import Share
+from sensorium.training.feed import Rows
 from sensorium.training.optimizer import Part
 from sensorium.training.run import Listener, Recipe, Run, Training
 from sensorium.training.schedule import Cosine
@@ -63,6 +70,32 @@ class Numbers:
     def seek(self, position: dict[str, Any]) -> None:
         self.turn = position["turn"]
 
+    def close(self) -> None:
+        pass
+
+
+Example = tuple[Tensor, Tensor]
+
+
+def rows(size: int = 8, parts: int = 2, ahead: int = 2) -> Rows[Example, Example]:
+    """Rows of a mixture, laid out by a thread of their own; every eleventh cannot be."""
+
+    def row(number: int) -> Row | Fault:
+        return Row(Sample(str(number), ()), "numbers", number + 1)
+
+    def lay(given: Row) -> Example:
+        number = int(given.sample.id)
+        if number % 11 == 5:
+            raise MediaError(f"number {number}", "cannot be read", "Leave it out")
+        x_D = torch.randn(4, generator=torch.Generator().manual_seed(number))
+        return x_D, (x_D.sum() > 0).long()
+
+    def join(laid: Sequence[Example]) -> list[Example]:
+        cut = [laid[part::parts] for part in range(parts)]
+        return [(torch.stack([x_D for x_D, _ in some]), torch.stack([y for _, y in some])) for some in cut]
+
+    return Rows(Mixture([Share("numbers", 100, row, "mark")], seed=5), lay, join, size, ahead=ahead)
+
 
 PARTS = {"encoders.image": Part(rate=0.02), "head": Part(rate=0.02, thaw=6)}
 
@@ -84,7 +117,7 @@ def go(
     run, model = Run(folder, made, resume=resume, listen=listen), Toy()
     held = Numbers(16, 1)
     held.turn = 10_000
-    run.train(model, [Task("sums", Scaled(), Numbers(), held.draw())], parts or PARTS, made.training)
+    run.train(model, [Task("sums", Scaled(), rows(), held.draw())], parts or PARTS, made.training)
     return run, model
 
 

@@ -40,6 +40,8 @@ class Data(Settings):
         media: the folder that relative media paths start from. weights: how often each training source is drawn from.
         rows: a batch. parts: of a batch, one after the other (accumulation) or side by side in threads.
         judge: rows that each evaluation reads. seed: of the order. strict: a bad row stops the run.
+        ahead: batches read, decoded and laid out by a thread while the step before them is computed; 0 is none. It changes
+            nothing but the time.
         scenes: synthetic ones there are; pixels: how wide they are drawn.
     """
 
@@ -52,6 +54,7 @@ class Data(Settings):
     judge: int = Field(default=32, gt=0)
     seed: int = 0
     strict: bool = False
+    ahead: int = Field(default=2, ge=0)
     scenes: int = Field(default=100_000, gt=0)
     pixels: int = Field(default=32, ge=24, le=192)
 
@@ -129,7 +132,7 @@ def corpus(data: Data, lay: Callable[[Row], R], join: Callable[[Sequence[R]], B]
         return [join(some) for part in range(count) if (some := laid[part::count])]
 
     mine = mixture.shard(rank, size) if size > 1 else mixture
-    feed: Rows[R, B] = Rows(mine, lay, parts, data.rows // size, strict=data.strict)
+    feed: Rows[R, B] = Rows(mine, lay, parts, data.rows // size, strict=data.strict, ahead=data.ahead)
     mine.broken = feed.drop
     usable = [(row, laid) for row in _judged(held, data.judge) if (laid := feed.laid(row)) is not None]
     starts = range(0, len(usable), data.rows)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from threading import Event
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from sensorium.data.fault import Fault, Tally
 from sensorium.data.row import Row
 from sensorium.errors import DataError, SensoriumError
 from sensorium.objectives.loss import Loss
+from sensorium.training.ahead import Ahead
 
 Thunk = Callable[[], Loss]
 Epoch = Callable[[int], Sequence[Sequence[Thunk]]]
@@ -34,6 +36,10 @@ class Feed(Protocol[Given]):
 
     def seek(self, position: dict[str, Any]) -> None:
         """Go there."""
+        ...
+
+    def close(self) -> None:
+        """Stop whatever is being done ahead; position and batches are those that would have come."""
         ...
 
 
@@ -89,6 +95,9 @@ class Epochs:
         if self.batch:
             self._batches = self._make(self.epoch)
 
+    def close(self) -> None:
+        """Nothing is done ahead."""
+
 
 class Cycle(Generic[B]):
     """Given batches in turn, without end: for overfitting on purpose, and for tests."""
@@ -108,6 +117,9 @@ class Cycle(Generic[B]):
     def seek(self, position: dict[str, Any]) -> None:
         """Go there."""
         self.turn = position["turn"]
+
+    def close(self) -> None:
+        """Nothing is done ahead."""
 
 
 class Watched(Generic[B]):
@@ -135,6 +147,19 @@ class Watched(Generic[B]):
         """The feed's."""
         self.feed.seek(position)
 
+    def close(self) -> None:
+        """The feed."""
+        self.feed.close()
+
+
+class _Made(NamedTuple, Generic[B]):
+    """A batch before it is handed out: its parts, what was dropped on the way, and where the stream stood after it."""
+
+    parts: Sequence[B]
+    faults: Sequence[Fault]
+    position: Any
+    ended: bool
+
 
 class Rows(Generic[R, B]):
     """Batches made of the rows of a stream.
@@ -144,6 +169,8 @@ class Rows(Generic[R, B]):
         join: laid-out rows to the parts of a batch.
         size: rows a batch. A row that cannot be used is dropped and counted, and the batch is smaller by it, even empty: so
             processes that share a batch stay side by side, and batches do not depend on their number.
+        ahead: batches made by a thread before they are asked for; 0 makes each when it is. It changes nothing that is drawn,
+            counted or raised, nor any position. `lay` and `join` then must not draw from torch's generator.
     """
 
     def __init__(
@@ -154,11 +181,15 @@ class Rows(Generic[R, B]):
         size: int,
         *,
         strict: bool = False,
+        ahead: int = 0,
     ) -> None:
         self.stream, self.lay, self.join, self.size = stream, lay, join, size
-        self.strict, self.dropped = strict, Tally()
+        self.strict, self.dropped, self.ahead = strict, Tally(), ahead
         self._last: Fault | None = None
         self._empty = 0
+        self._thread: Ahead[_Made[B]] | None = None
+        self._place: Any = None  # of the stream after the last batch drawn, where it may stand further on
+        self._faults: list[Fault] | None = None  # of the batch that is being made
 
     def draw(self) -> Sequence[B]:
         """The parts of the next batch; none where none of its rows can be used.
@@ -166,28 +197,57 @@ class Rows(Generic[R, B]):
         Raises:
             DataError: the stream ends, or none of the rows of ten batches can be used; with `strict` also the first bad row.
         """
-        rows = self.stream.take(self.size)
-        if rows is None:
+        made = self._next()
+        for fault in made.faults:
+            self._count(fault)
+        if made.ended:
             raise DataError("the data", "ended before the run did", "Let the mixture repeat, or train fewer steps")
-        laid = [done for row in rows if (done := self.laid(row)) is not None]
-        if laid:
-            self._empty = 0
-            return self.join(laid)
-        self._empty += 1
+        self._empty = 0 if made.parts else self._empty + 1
         if self._empty >= _PATIENCE and self._last is not None:
             problem = f"was dropped, as were all rows of the {_PATIENCE} batches up to it: {self._last.reason}"
             raise DataError(f"{self._last.file}, row {self._last.row}", problem, self._last.fix)
-        return ()
+        return made.parts
 
     def position(self) -> dict[str, Any]:
-        """The stream's, and what was dropped so far."""
-        return {"stream": self.stream.position(), "dropped": dict(self.dropped.kinds)}
+        """The stream's after the last batch drawn, and what was dropped so far."""
+        place = self.stream.position() if self._place is None else self._place
+        return {"stream": place, "dropped": dict(self.dropped.kinds)}
 
     def seek(self, position: dict[str, Any]) -> None:
         """Go there."""
+        self.close()
         self.stream.seek(position["stream"])
-        self.dropped = Tally()
+        self._place, self.dropped = None, Tally()
         self.dropped.kinds.update(position["dropped"])
+
+    def close(self) -> None:
+        """End the thread; a batch drawn after that begins another where this one was left."""
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
+
+    def _next(self) -> _Made[B]:
+        if not self.ahead:
+            return self._make(Event())
+        if self._thread is None:
+            if self._place is not None:
+                self.stream.seek(self._place)
+            self._place = self.stream.position()
+            self._thread = Ahead(self._make, self.ahead)
+        made = self._thread.take()
+        self._place = made.position
+        return made
+
+    def _make(self, stop: Event) -> _Made[B]:
+        """The next batch of the stream; what `drop` is told meanwhile belongs to it."""
+        faults: list[Fault] = []
+        self._faults = faults
+        try:
+            rows = self.stream.take(self.size)
+            laid = [done for row in rows or () if not stop.is_set() and (done := self.laid(row)) is not None]
+            return _Made(self.join(laid) if laid else (), faults, self.stream.position(), rows is None)
+        finally:
+            self._faults = None
 
     def laid(self, row: Row) -> R | None:
         """One row laid out, or None if it is dropped.
@@ -212,5 +272,11 @@ class Rows(Generic[R, B]):
         """
         if self.strict:
             raise DataError(f"{fault.file}, row {fault.row}, {fault.field}", fault.reason, fault.fix)
+        if self._faults is None:
+            self._count(fault)
+        else:
+            self._faults.append(fault)
+
+    def _count(self, fault: Fault) -> None:
         self._last = fault
         self.dropped(fault)

@@ -188,6 +188,8 @@ class Loop:
                     saved = place.minutes
         finally:
             self._shards.close()
+            for task in self.tasks:
+                task.feed.close()
         if judged != place.step:
             self._evaluate(place)
         self._save(place)

@@ -189,6 +189,9 @@ class Run:
         tasks = [replace(task, feed=watched[task.name]) for task in tasks]
         groups = [*arrange(model, {key: part for key, part in parts.items() if key != OBJECTIVE}), *_own(tasks, parts)]
         together = Together(self.world) if self.world.size > 1 else None
+        if together is not None and training.workers > 1 and any(task.gathered for task in tasks):
+            problem = f"of {training.workers} let parts of a batch run out of step, where all processes compare them"
+            raise RequestError("training.workers", problem, "Set it to 1; several processes use several cores already")
         wanted = training.precision
         precision = self.files.facts.get("precision") or chosen(wanted)
         if together is not None:  # a measured choice may differ between processes
@@ -201,9 +204,6 @@ class Run:
         learner: nn.Module = model
         learned = tasks
         shards = training.shards
-        if together is not None and training.workers > 1 and any(task.gathered for task in tasks):
-            problem = f"of {training.workers} let parts of a batch run out of step, where all processes compare them"
-            raise RequestError("training.workers", problem, "Set it to 1; several processes use several cores already")
         if together is not None and shards:
             if training.average:
                 problem = "keeps an average of the parameters, which shards cannot show"
