@@ -1,0 +1,1 @@
+"""The exams: one small file a family, found by name in `registry`."""
