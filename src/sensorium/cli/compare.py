@@ -1,0 +1,37 @@
+"""`sensorium compare`: two runs on the same items, as a table, and as a page with the items on which they differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensorium.cli.answers import waiting
+
+
+def run(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A folder that `sensorium evaluate` wrote.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, of the same tasks.")],
+    tasks: Annotated[str, typer.Option("--tasks", metavar="A,B", help="Which; all that both have by default.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--output-path", "-o", metavar="FOLDER", help="Write compare.md, .json and .html here.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", metavar="FOLDER", help="Where the pictures and recordings lie.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the intervals and tests.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Compare two runs item by item: differences with intervals, paired tests, and where they differ."""
+    from sensorium.evaluation.compare import compare, to_json
+    from sensorium.evaluation.report.compared import markdown, write_comparison
+
+    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    with waiting("comparing"):
+        comparison = compare(a, b, chosen, seed=seed)
+        paths = write_comparison(comparison, out, (a, b, *(data or ()))) if out is not None else ()
+    typer.echo(json.dumps(to_json(comparison), ensure_ascii=False) if as_json else markdown(comparison), nl=as_json)
+    for path in paths:
+        typer.echo(f"wrote {path}", err=True)
