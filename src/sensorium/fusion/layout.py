@@ -117,6 +117,17 @@ class Layout:
         placements = tuple(placement for row in rows for placement in row.placements)
         return Batch(tuple(samples), ids_BL, valid_BL, learn_BL, dict(media), placements, uses)
 
+    def render(self, turns: Sequence[Mapping[str, str]], reply: bool, name: str = "conversation") -> str:
+        """The template's text for turns of `role` and `content`.
+
+        Raises:
+            RequestError: a conversation that the template refuses.
+        """
+        try:
+            return self._render.render(messages=turns, add_generation_prompt=reply, **self.special)
+        except TemplateError as error:
+            raise RequestError(name, f"is refused by the chat template: {error}", "Reorder its turns") from error
+
     def _row(self, index: int, sample: Sample, shown: Mapping[PartKey, Shown], reply: bool) -> _Row:
         row = _Row([], [], [], [])
         pending: list[_Run] = []
@@ -141,13 +152,7 @@ class Layout:
     def _runs(self, sample: Sample, shown: Mapping[PartKey, Shown], reply: bool) -> list[_Run]:
         """The rendered conversation with parts in the place of the markers."""
         turns = [{"role": message.role, "content": f"\ue000{index}\ue001"} for index, message in enumerate(sample.messages)]
-        try:
-            rendered = self._render.render(messages=turns, add_generation_prompt=reply, **self.special)
-        except TemplateError as error:
-            raise RequestError(
-                f"conversation {sample.id}", f"is refused by the chat template: {error}", "Reorder its turns"
-            ) from error
-        pieces = _MARK.split(rendered)
+        pieces = _MARK.split(self.render(turns, reply, f"conversation {sample.id}"))
         order = [int(number) for number in pieces[1::2]]
         if sorted(order) != list(range(len(turns))):
             raise CheckpointError(

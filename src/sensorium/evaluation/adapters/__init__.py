@@ -1,0 +1,1 @@
+"""Other harnesses: our models inside theirs, our results in their form."""
