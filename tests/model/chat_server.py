@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Quiet."""
 
     def do_GET(self) -> None:
@@ -201,16 +202,14 @@ class Toy:
         row = completion(answer, "length", logprobs={"content": told} if body.get("logprobs") else None)
         row["usage"] = {"prompt_tokens": len(text), "completion_tokens": len(answer)}
         if "prompt_logprobs" in body:
-            pairs = [
-                {str(self.alphabet.index(b)): {"logprob": self.logprob(a, b)}} for a, b in zip(text, text[1:], strict=False)
-            ]
+            pairs = [{str(self.alphabet.index(b)): {"logprob": self.logprob(a, b)}} for a, b in pairwise(text)]
             row["prompt_logprobs"] = [None, *pairs]
         return row
 
     def _echoed(self, body: Body) -> Body:
         text = body["prompt"]
         whole = text + self.likely(text[-1], 1)[0][0]
-        values = [None, *(self.logprob(a, b) for a, b in zip(whole, whole[1:], strict=False))]
+        values = [None, *(self.logprob(a, b) for a, b in pairwise(whole))]
         told = {"tokens": list(whole), "token_logprobs": values, "text_offset": list(range(len(whole)))}
         choice = {"text": whole, "index": 0, "finish_reason": "length", "logprobs": told}
         return {"object": "text_completion", "choices": [choice], "usage": {"prompt_tokens": len(text), "completion_tokens": 1}}

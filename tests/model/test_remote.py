@@ -384,9 +384,8 @@ def test_a_broken_connection_is_tried_again() -> None:
     half = Answered(200, [b'{"choices": [{"mess'], cut=True)
     with opened(scripted(half, plain(completion("it")))) as (model, server):
         assert model.answer([ASK], Sampling())[0].text == "it" and len(server.asked) == 2
-    with opened(scripted(half, half), retries=1) as (model, server):
-        with pytest.raises(ServerError, match="broke off"):
-            model.answer([ASK], Sampling())
+    with opened(scripted(half, half), retries=1) as (model, _), pytest.raises(ServerError, match="broke off"):
+        model.answer([ASK], Sampling())
 
 
 def test_an_answer_without_end_is_bounded() -> None:
@@ -540,7 +539,7 @@ QUESTION = [Message("system", (Text("be brief"),)), Message("user", (Text("Is it
 
 def test_scores_from_prompt_logprobs() -> None:
     toy = Toy()
-    with opened(toy.play(prompt=True, owner="vllm")) as (model, server):
+    with opened(toy.play(prompt=True, owner="vllm")) as (model, _):
         assert isinstance(model, Scores) and model.about["scoring"] == "prompt"
         prompt = "<s>be brief</s><u>Is it so?</u><a>"
         assert model.score(QUESTION, YES_NO) == pytest.approx([toy.sum(prompt, answer) for answer in YES_NO], abs=1e-6)
@@ -599,9 +598,10 @@ def test_a_prompt_told_in_another_form_is_no_score() -> None:
         row["prompt_logprobs"] = [{"1": {"logprob": 0}, "2": {"logprob": 0}}]
         return plain(row)
 
-    with opened(play, scoring="prompt") as (model, _), pytest.raises(ServerError, match="one log-probability a token"):
+    with opened(play, scoring="prompt") as (model, _):
         assert isinstance(model, Scores)
-        model.score(QUESTION, YES_NO)
+        with pytest.raises(ServerError, match="one log-probability a token"):
+            model.score(QUESTION, YES_NO)
 
 
 PNG = bytes.fromhex(

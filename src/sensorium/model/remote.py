@@ -14,7 +14,7 @@ from sensorium.errors import RequestError, ServerError
 from sensorium.heads.text import generator
 from sensorium.media.source import Access, Limits
 from sensorium.model.generate import AMONG_CHOICES
-from sensorium.model.remote_http import NotThere, Wire
+from sensorium.model.remote_http import MissingError, Wire
 from sensorium.model.remote_reply import Reply
 from sensorium.model.remote_score import Offer, Scorer, probe
 from sensorium.model.remote_settings import DIALECTS, OWNERS, Dialect, Settings, read_settings
@@ -82,7 +82,7 @@ class RemoteModel:
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
         """Many conversations, at most `concurrency` of them at once, answers in order; raises what `stream` raises."""
-        one = self._choose if sampling.choices else self._answer
+        one = self._chooser() if sampling.choices else self._answer
         return self._together([lambda messages=messages: one(messages, sampling) for messages in conversations])
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class RemoteModel:
         reply.take(self.wire.post(_CHAT, body))
         return reply.answer(uses)
 
-    def _choose(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+    def _chooser(self) -> Callable[[Sequence[Message], Sampling], Answer]:
         problem = f"cannot be weighed: the server at {self.settings.base_url} tells no likelihood of given answers"
         raise RequestError("choices", problem, "Let the model answer in words, or use a server with prompt_logprobs or echo")
 
@@ -131,6 +131,9 @@ class ScoringRemoteModel(RemoteModel):
     def _scorer(self) -> Scorer:
         way = self.found.offer.way
         return Scorer(self.wire, self.name, way, self.settings.limit_field, self._together)
+
+    def _chooser(self) -> Callable[[Sequence[Message], Sampling], Answer]:
+        return self._choose
 
     def _choose(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """The likeliest choice, or one drawn by likelihood when the temperature is above 0."""
@@ -191,7 +194,7 @@ def _model(wire: Wire, settings: Settings) -> tuple[str, str]:
     """The name of the model to ask, and who serves it."""
     try:
         listed = wire.get(_MODELS)
-    except NotThere:
+    except MissingError:
         listed = None
     rows = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(rows, list):

@@ -28,7 +28,7 @@ _CONNECT = 10.0
 _FIRST_WAIT = 0.5
 
 
-class _Again(Exception):
+class _AgainError(Exception):
     """A failure that may pass; `wait` is what the server asks for, in seconds."""
 
     def __init__(self, error: SensoriumError, wait: float | None = None) -> None:
@@ -36,7 +36,7 @@ class _Again(Exception):
         self.error, self.wait = error, wait
 
 
-class NotThere(ServerError):
+class MissingError(ServerError):
     """The server knows neither the path nor the model, or not one of them (404)."""
 
 
@@ -86,7 +86,7 @@ class Wire:
                     begun = True
                     yield row
                 return
-            except _Again as again:
+            except _AgainError as again:
                 if begun:
                     raise again.error from again.error.__cause__
                 self._wait(again, turn, self.settings.retries)
@@ -103,11 +103,11 @@ class Wire:
         while True:
             try:
                 return once()
-            except _Again as again:
+            except _AgainError as again:
                 self._wait(again, turn, retries)
                 turn += 1
 
-    def _wait(self, again: _Again, turn: int, retries: int) -> None:
+    def _wait(self, again: _AgainError, turn: int, retries: int) -> None:
         """Exponential with chance, or as long as the server says, where that is not over `patience`."""
         patience = self.settings.patience
         asked = again.wait
@@ -154,12 +154,12 @@ class Wire:
                 yield response, pieces
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             problem = f"cannot be reached ({_line(error)})"
-            raise _Again(_caused(ServerError(name, problem, "Start the server, or check its address"), error)) from error
+            raise _AgainError(_caused(ServerError(name, problem, "Start the server, or check its address"), error)) from error
         except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
             raise self._slow(name) from error
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
             problem = f"broke off ({_line(error)})"
-            raise _Again(_caused(ServerError(name, problem, "Look into the server's log, or try again"), error)) from error
+            raise _AgainError(_caused(ServerError(name, problem, "Look into the server's log, or try again"), error)) from error
         except httpx2.HTTPError as error:
             raise ServerError(name, f"cannot be used ({_line(error)})", "Look into the server's log") from error
 
@@ -190,7 +190,7 @@ class Wire:
             status = code if isinstance(code, int) and 400 <= code < 600 else 500
             raise self._fault(status, self._said(row), None)
 
-    def _refused(self, response: httpx2.Response, text: str, path: str) -> SensoriumError | _Again:
+    def _refused(self, response: httpx2.Response, text: str, path: str) -> SensoriumError | _AgainError:
         status = response.status_code
         if 300 <= status < 400:
             told = response.headers.get("location", "nowhere").partition("?")[0]
@@ -201,7 +201,7 @@ class Wire:
             row = text
         return self._fault(status, self._said(row), response.headers.get("retry-after"))
 
-    def _fault(self, status: int, said: str, rest: str | None) -> SensoriumError | _Again:
+    def _fault(self, status: int, said: str, rest: str | None) -> SensoriumError | _AgainError:
         url, settings = self.url, self.settings
         lower = said.lower()
         told = f"{status}: {said}" if said else str(status)
@@ -212,10 +212,10 @@ class Wire:
         if "insufficient_quota" in lower:
             return ServerError(url, f"says that nothing is left to spend ({told})", "Pay, or ask another server")
         if status in _BUSY:
-            return _Again(ServerError(url, f"cannot answer now ({told})", "Try again later"), _seconds(rest))
+            return _AgainError(ServerError(url, f"cannot answer now ({told})", "Try again later"), _seconds(rest))
         if status == 404:
             problem = f"knows no such thing ({told}); it was asked for the model {settings.model!r}"
-            return NotThere(url, problem, "Check the model's name, and the address, which mostly ends in /v1")
+            return MissingError(url, problem, "Check the model's name, and the address, which mostly ends in /v1")
         if status in (400, 413, 422):
             if any(word in lower for word in _LONG):
                 remedy = "Ask with fewer or smaller media, or for a shorter answer"

@@ -2,7 +2,7 @@
 
 `prompt`: the log-probability of each token of a chat prompt (vLLM's `prompt_logprobs`), the answer being its last message, left
 open. Any answer, media included. `echo`: the same from `/completions` with `echo`; the prompt is the messages' text one after
-the other without a chat template, for base models. `top`: the likeliest first tokens of an answer; only for answers of one token.
+the other without a chat template, for base models. `top`: the likeliest first tokens of an answer; for answers of one token.
 The end of the answer is not scored, since no server tells it. Where a server offers none of them, likelihood is not measured.
 """
 

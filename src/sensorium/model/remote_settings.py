@@ -59,7 +59,7 @@ class Settings(BaseModel):
         detail: OpenAI's word for how closely a picture is looked at; "" leaves it out.
         limit_field: what the server calls the limit of an answer.
         concurrency: requests at once. timeout: seconds for one request, the answer included.
-        retries: further attempts where the server is busy or the connection breaks. patience: seconds waited before one at most.
+        retries: further attempts where the server is busy or the connection breaks. patience: seconds waited for one at most.
         max_bytes: of one answer of the server at most.
     """
 
