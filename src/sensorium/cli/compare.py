@@ -26,12 +26,13 @@ def run(
 ) -> None:
     """Compare two runs item by item: differences with intervals, paired tests, and where they differ."""
     from sensorium.evaluation.compare import compare, to_json
+    from sensorium.evaluation.report.album import roots
     from sensorium.evaluation.report.compared import markdown, write_comparison
 
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     with waiting("comparing"):
         comparison = compare(a, b, chosen, seed=seed)
-        paths = write_comparison(comparison, out, (a, b, *(data or ()))) if out is not None else ()
+        paths = write_comparison(comparison, out, (*roots(a), *roots(b), *(data or ()))) if out is not None else ()
     typer.echo(json.dumps(to_json(comparison), ensure_ascii=False) if as_json else markdown(comparison), nl=as_json)
     for path in paths:
         typer.echo(f"wrote {path}", err=True)

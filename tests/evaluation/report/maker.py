@@ -157,7 +157,7 @@ def _outcome(folder: Path, data: Path, task: str, form: str, items: Sequence[Ite
     write_answers(folder, task, form, rows)
     right = [0.0 if row.scores is None else row.scores["exact_match"] for row in rows]
     clusters = [item.cluster or item.sample.id for item in items]
-    scores = {"exact_match": estimate(right, mean, clusters=clusters)}
+    scores = {"exact_match": estimate(right, mean, clusters=clusters, rounds=200)}
     if all(reply.confidence is not None for reply in replies):
         both = confidence.confidence_rows([reply.confidence or 0.0 for reply in replies], right)
         for name, measure in (("ECE", confidence.calibration_error()), ("AUROC", confidence.auroc)):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sensorium.errors import RequestError
 from sensorium.evaluation.compare import aligned
 from sensorium.evaluation.kept import Kept, read_results
-from sensorium.evaluation.report.album import Album
+from sensorium.evaluation.report.album import Album, roots
 from sensorium.evaluation.report.sample import Sample, sample_of
 from sensorium.evaluation.votes import Choice, Vote, append_undo, append_vote, read_votes
 
@@ -60,7 +60,7 @@ class Ballot:
             if name not in own or name not in other:
                 raise RequestError(f"task {name}", "is not in both runs", f"Both have {', '.join(set(own) & set(other))}")
         self.names = _names(a, b, str(first.model.get("name", "A")), str(second.model.get("name", "B")))
-        self._roots, self._seed, self._file = (a, b, *data), seed, votes
+        self._roots, self._seed, self._file = (*roots(a), *roots(b), *data), seed, votes
         self._lock = threading.Lock()
         every = [
             Duel(_hash(self.names, one, two), f"{name}/{one.id}", one, two)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -117,6 +118,13 @@ class Album:
                 url = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
                 self._made[key] = Shown(kind, name, url, note)
         return self._made[key]
+
+
+def roots(folder: Path) -> tuple[Path, ...]:
+    """Where the media of a run lie: its own folder, and the data folder that it was run with."""
+    told = folder / "run.json"
+    data = json.loads(told.read_text("utf-8")).get("data") if told.is_file() else None
+    return (folder, Path(data)) if isinstance(data, str) else (folder,)
 
 
 def keep(folder: Path, items: Iterable[Item], most: int = 256_000_000) -> int:

@@ -81,12 +81,12 @@ def curve(drawn: Curve, span: tuple[float, float]) -> Chart:
     count = len(drawn.points)
     xs = [_LEFT + 12 + (_RIGHT - _LEFT - 24) * (place / max(count - 1, 1)) for place in range(count)]
     marks = tuple(
-        Mark(x, _y(value.value, span), _y(value.low, span), _y(value.high, span), f"{label}: {said(value)} n={value.n}")
-        for x, (label, value) in zip(xs, drawn.points, strict=True)
+        Mark(x, _y(value.value, span), _y(value.low, span), _y(value.high, span), _point(label, value, amount))
+        for x, (label, value, amount) in zip(xs, drawn.points, strict=True)
     )
     back = [f"{mark.x:.1f} {mark.low:.1f}" for mark in reversed(marks)]
     return Chart(
-        tuple(Tick(x, label) for x, (label, _) in zip(xs, drawn.points, strict=True)),
+        tuple(Tick(x, label) for x, (label, _, _) in zip(xs, drawn.points, strict=True)),
         _up(span),
         marks,
         f"M{' L'.join([f'{mark.x:.1f} {mark.high:.1f}' for mark in marks] + back)} Z",
@@ -133,6 +133,10 @@ def counts(bins: Sequence[Bin]) -> tuple[Bar, ...]:
     return tuple(
         Bar(_x(item.low) + 0.5, _x(item.high) - _x(item.low) - 1, 24 * item.right.n / most, item.right.n) for item in bins
     )
+
+
+def _point(label: str, value: Estimate, amount: str) -> str:
+    return f"{label}{f' ({amount})' if amount else ''}: {said(value)} n={value.n}"
 
 
 def _x(value: float) -> float:

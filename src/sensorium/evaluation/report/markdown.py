@@ -29,7 +29,8 @@ def markdown(view: View) -> str:
                     task.main + (" (error)" if task.lower else ""),
                     said(task.head.estimate),
                     str(task.head.estimate.n),
-                    ", ".join(f"{line.name} {number(line.estimate.value)}" for line in task.lines[1:]) or "none",
+                    ", ".join(f"{line.name} {number(line.estimate.value)}" for line in task.lines if line.kind == "floor")
+                    or "none",
                 )
                 for task in view.tasks
             ],
@@ -81,7 +82,9 @@ def _task(view: View, task: TaskView) -> list[str]:
     if task.more:
         parts.append(table(("also", "score", "n"), [(name, said(value), str(value.n)) for name, value in task.more.items()]))
     for curve in task.curves:
-        points = [(label, said(value), str(value.n)) for label, value in curve.points]
+        points = [
+            (f"{label} ({amount})" if amount else label, said(value), str(value.n)) for label, value, amount in curve.points
+        ]
         parts += [f"### {escape(curve.name)}", table((curve.across, task.main, "n"), points)]
     if task.calibration:
         bins = [(f"{item.low:.1f} to {item.high:.1f}", said(item.right), str(item.right.n)) for item in task.calibration.bins]

@@ -13,11 +13,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sensorium.estimate import Estimate, estimate
+from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.kept import Kept, answers_path, read_answers, read_results
 from sensorium.evaluation.metrics.confidence import confidence_rows
-from sensorium.evaluation.report.album import Album
+from sensorium.evaluation.report.album import Album, roots
 from sensorium.evaluation.report.sample import STATUSES, Sample, Status, choose, sample_of, status_of
 from sensorium.evaluation.result import Finding, Outcome, Result, TaskResult
+from sensorium.evaluation.stress.suite import amounts
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
 from sensorium.parts import Json
 
@@ -27,15 +29,16 @@ SAMPLES = 36
 """Answers of one task in one page."""
 BINS = 10
 _SHOTS = "shots"
+_FLOORS = (BLIND.name, SHUFFLED.name, BLANKED.name)
 _LEVEL = re.compile(r"-(-?\d+(?:\.\d+)?)$")
 _MARK = "confidence: "
 
 
 class Line(NamedTuple):
-    """One form of a task, or a floor, by its main score."""
+    """One form of a task, a floor, or a harm of one level only, by its main score."""
 
     name: str
-    kind: Literal["score", "floor"]
+    kind: Literal["score", "floor", "form"]
     estimate: Estimate
     outcome: Outcome
 
@@ -44,12 +47,13 @@ class Curve(NamedTuple):
     """The main score over the levels of one kind of stress, or over the number of examples.
 
     Args:
-        points: label of the level and score. floor: the score without media, where it was measured.
+        points: label of the level, score, and how much the level is, in words where it is known.
+        floor: the score without media, where it was measured.
     """
 
     name: str
     across: str
-    points: tuple[tuple[str, Estimate], ...]
+    points: tuple[tuple[str, Estimate, str], ...]
     floor: Estimate | None
 
 
@@ -127,7 +131,7 @@ def view(folder: Path, data: Sequence[Path] = (), budget: int = BYTES, samples: 
         DataError: no run folder.
     """
     result = read_results(folder)
-    album, tasks, left = Album((folder, *data), 0), list[TaskView](), budget
+    album, tasks, left = Album((*roots(folder), *data), 0), list[TaskView](), budget
     for number, row in enumerate(result.tasks):
         share = left // (len(result.tasks) - number)
         album.left = share
@@ -176,8 +180,10 @@ def _task(folder: Path, row: TaskResult, album: Album, most: int) -> TaskView:
     forms = {name: item for name, item in row.outcomes.items() if name not in on_curves}
     lines = [Line(PLAIN.name, "score", plain.scores[row.main], plain)]
     lines += [Line(name, "floor", item.scores[row.main], item) for name, item in row.floors.items()]
-    lines += [Line(name, "floor", item.scores[row.main], item) for name, item in forms.items() if name != PLAIN.name]
-    shown = [line.estimate for line in lines] + [value for curve in curves for _, value in curve.points]
+    lines += [Line(name, "floor", forms[name].scores[row.main], forms[name]) for name in _FLOORS if name in forms]
+    rest = [name for name in forms if name not in (PLAIN.name, *_FLOORS)]
+    lines += [Line(name, "form", forms[name].scores[row.main], forms[name]) for name in rest]
+    shown = [line.estimate for line in lines] + [value for curve in curves for _, value, _ in curve.points]
     lower, unit = is_error(row.about, row.main), in_unit(shown)
     answers = read_answers(folder, row.task, PLAIN.name) if answers_path(folder, row.task, PLAIN.name).is_file() else []
     kinds = {item.id: status_of(item, row.main, lower, unit) for item in answers}
@@ -209,7 +215,8 @@ def _task(folder: Path, row: TaskResult, album: Album, most: int) -> TaskView:
 
 def _curve(row: TaskResult, kind: str, names: Sequence[str]) -> Curve:
     whole = names if PLAIN.name in names or kind == _SHOTS else (PLAIN.name, *names)
-    points = tuple((_label(name), row.outcomes[name].scores[row.main]) for name in whole)
+    words = amounts()
+    points = tuple((_label(name), row.outcomes[name].scores[row.main], words.get(name, "")) for name in whole)
     floor = row.outcomes[BLIND.name].scores[row.main] if BLIND.name in row.outcomes else None
     return Curve(kind, "examples before the question" if kind == _SHOTS else "severity", points, floor)
 
