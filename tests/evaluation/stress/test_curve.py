@@ -1,0 +1,120 @@
+"""Curves and corruption errors: by hand on small tables, paired, and refused where they would mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sensorium.errors import DataError, RequestError
+from sensorium.estimate import Estimate, NotMeasured
+from sensorium.evaluation.kept import Kept, write_answers, write_results
+from sensorium.evaluation.result import Outcome, Result, TaskResult
+from sensorium.evaluation.stress.curve import Marks, corruption_error, curve, marks_of, read_marks
+from sensorium.evaluation.task import Reply
+from sensorium.evaluation.variant import PLAIN
+
+CURVES = {"fog": ("fog-1", "fog-2"), "jpeg": ("jpeg-1", "jpeg-2")}
+SHARES = {PLAIN.name: 0.9, "fog-1": 0.8, "fog-2": 0.5, "jpeg-1": 0.9, "jpeg-2": 0.7}
+BASE = {PLAIN.name: 0.8, "fog-1": 0.6, "fog-2": 0.3, "jpeg-1": 0.75, "jpeg-2": 0.55}
+
+
+def kept(shares: Mapping[str, float], n: int = 200, seed: int = 0, score: str = "right") -> dict[str, list[Kept]]:
+    """Answers of which exactly that share is right, in another order for each variant."""
+    dice = np.random.default_rng(seed)
+    table = {}
+    for name, share in shares.items():
+        right = dice.permutation(n) < round(share * n)
+        table[name] = [
+            Kept(str(at), f"picture {at // 2}", "", _asked(name, at), {}, Reply("x"), {score: float(hit)})
+            for at, hit in enumerate(right)
+        ]
+    return table
+
+
+def _asked(name: str, at: int) -> tuple[dict[str, str], ...]:
+    """Every second item is changed by a variant."""
+    return ({"content": name if at % 2 else "the same"},)
+
+
+def marks(shares: Mapping[str, float], seed: int = 0) -> Marks:
+    return marks_of(kept(shares, seed=seed), CURVES, "right")
+
+
+def test_a_curve_gives_scores_and_paired_falls_in_order_of_level() -> None:
+    first, second = curve(marks(SHARES), "fog")
+    assert (first.variant, second.variant) == CURVES["fog"]
+    assert (first.score.value, second.score.value) == (0.8, 0.5)
+    assert second.fall.value == pytest.approx(0.4) and second.fall.low < 0.4 < second.fall.high and second.fall.n == 200
+    assert first.touched == 0.5
+
+
+def test_the_mean_corruption_error_is_the_mean_over_kinds_of_ratios_of_sums() -> None:
+    found = corruption_error(marks(SHARES), marks(BASE, seed=1))
+    fog, jpeg = (0.2 + 0.5) / (0.4 + 0.7), (0.1 + 0.3) / (0.25 + 0.45)
+    assert found.kinds["fog"].value == pytest.approx(fog) and found.kinds["jpeg"].value == pytest.approx(jpeg)
+    assert found.mean.value == pytest.approx((fog + jpeg) / 2)
+    assert found.mean.low < found.mean.value < found.mean.high and found.mean.n == 200
+    relative = ((0.7 - 0.2) / (1.1 - 0.4) + (0.4 - 0.2) / (0.7 - 0.4)) / 2
+    assert isinstance(found.relative, Estimate) and found.relative.value == pytest.approx(relative)
+
+
+def test_only_the_kinds_named_count() -> None:
+    found = corruption_error(marks(SHARES), marks(BASE), kinds=("jpeg",))
+    assert set(found.kinds) == {"jpeg"} and found.mean.value == found.kinds["jpeg"].value
+
+
+def test_against_itself_it_is_one_without_doubt_for_the_same_items_are_drawn() -> None:
+    found = corruption_error(marks(SHARES), marks(SHARES))
+    assert found.mean[:3] == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_without_a_baseline_the_clean_error_stands_in() -> None:
+    found = corruption_error(marks(SHARES))
+    assert found.mean.value == pytest.approx(((0.7 / 0.2) + (0.4 / 0.2)) / 2)
+    assert isinstance(found.relative, NotMeasured)
+
+
+def test_a_score_that_is_an_error_is_summed_as_it_is() -> None:
+    found = corruption_error(marks(SHARES), marks(BASE), lower=True)
+    assert found.kinds["fog"].value == pytest.approx((0.8 + 0.5) / (0.6 + 0.3))
+
+
+def test_what_would_mean_nothing_is_refused() -> None:
+    large = {name: [row._replace(scores={"right": 3.0}) for row in rows] for name, rows in kept(SHARES).items()}
+    with pytest.raises(RequestError, match="is 3 of one item, and an error is 1 less a score of 0..1"):
+        corruption_error(marks_of(large, CURVES, "right"))
+    with pytest.raises(RequestError, match="stress snow: is not in both runs"):
+        corruption_error(marks(SHARES), marks(BASE), kinds=("snow",))
+    with pytest.raises(DataError, match="asked 100 items, which are not the 200"):
+        corruption_error(marks(SHARES), marks_of(kept(BASE, n=100), CURVES, "right"))
+    with pytest.raises(DataError, match="score bleu: is of no single item of as it is"):
+        marks_of(kept(SHARES), CURVES, "bleu")
+    mixed = kept(SHARES) | {"fog-2": kept(SHARES, n=50)["fog-2"]}
+    with pytest.raises(DataError, match="variant fog-2: has 50 items that are not the 200"):
+        marks_of(mixed, CURVES, "right")
+
+
+def test_an_unread_answer_counts_as_missed() -> None:
+    table = kept(SHARES)
+    table["fog-1"] = [row._replace(scores=None) for row in table["fog-1"]]
+    assert curve(marks_of(table, CURVES, "right"), "fog")[0].score.value == 0
+    assert curve(marks_of(table, CURVES, "right", missed=1.0), "fog")[0].score.value == 1
+
+
+def test_marks_are_read_from_a_run_folder(tmp_path: Path) -> None:
+    table = kept(SHARES, n=20)
+    outcomes = {name: Outcome({}, 20) for name in table}
+    task = TaskResult("colours", "right", {}, outcomes, {}, CURVES)
+    write_results(tmp_path, Result({}, {}, 0, (task,)))
+    for name, rows in table.items():
+        write_answers(tmp_path, "colours", name, rows)
+    read = read_marks(tmp_path, "colours", ("fog",))
+    assert read.curves == {"fog": CURVES["fog"]}
+    assert all((read.columns[name] == marks_of(table, CURVES, "right").columns[name]).all() for name in CURVES["fog"])
+    with pytest.raises(DataError, match="holds no task shapes"):
+        read_marks(tmp_path, "shapes")
+    with pytest.raises(DataError, match="holds no snow of colours. Run it with --stress snow"):
+        read_marks(tmp_path, "colours", ("snow",))
