@@ -8,7 +8,7 @@ import sys
 import typer
 
 import sensorium
-from sensorium.cli import ask, caption, data, demo, embed, lab, models, read, train, transcribe
+from sensorium.cli import ask, caption, data, demo, embed, evaluate, lab, models, read, train, transcribe
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("train")(train.run)
 app.command("lab")(lab.run)
+app.command("evaluate")(evaluate.run)
 app.command("demo")(demo.run)
 
 

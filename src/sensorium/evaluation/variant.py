@@ -64,10 +64,10 @@ def _blind(items: Sequence[Item], place: int) -> Item:
 
 
 def _shuffled(items: Sequence[Item], place: int) -> Item:
-    """With the media of the next item from half the list on that has other media, as many and of the same kinds."""
-    own = media(items[place])
+    """With the media of an item drawn by chance, or the next after it that has other media, as many and of the same kinds."""
+    own, start = media(items[place]), chance(items[place], "shuffled")
     for step in range(len(items)):
-        other = media(items[(place + len(items) // 2 + step) % len(items)])
+        other = media(items[(start + step) % len(items)])
         if other != own and [kind_of(part) for part in other] == [kind_of(part) for part in own]:
             return with_media(items[place], other)
     return items[place]
@@ -76,7 +76,6 @@ def _shuffled(items: Sequence[Item], place: int) -> Item:
 PLAIN = Variant("as it is", "as it is", 0.0, _plain)
 BLIND = Variant("blind", "removed", 1.0, _blind)
 SHUFFLED = Variant("shuffled", "shuffled", 1.0, _shuffled)
-FLOORS = (BLIND, SHUFFLED)
 
 
 def words_of(item: Item) -> str:

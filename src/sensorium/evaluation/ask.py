@@ -1,0 +1,141 @@
+"""Items put to a model in batches: each answer is looked up in the journal first, and kept there as soon as it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sensorium.errors import MediaError, RequestError, SensoriumError
+from sensorium.evaluation.journal import How, Journal
+from sensorium.evaluation.subject import Subject
+from sensorium.evaluation.task import Item, Reply, Task
+from sensorium.parts import Answer, Message
+from sensorium.protocols import Generates, Sampling
+
+Say = Callable[[int], None]
+"""Told how many more items are done."""
+RANKED = 100
+"""Ids kept of a ranking, likeliest first."""
+_REFUSALS = (RequestError, MediaError)
+"""What makes an item one that the model cannot take; all else stops the run."""
+_DIGITS = 6
+"""Significant digits kept of probabilities: the last ones depend on what stood beside an item in its batch."""
+
+
+def how(subject: Subject, task: Task, items: Sequence[Item]) -> How:
+    """By vectors for a task with a gallery; by its ears where a transcript is asked for and it has them; by likelihood where
+    there are choices and the model tells likelihoods; else by text.
+    """
+    if task.gallery is not None:
+        return "vector"
+    if task.transcript and subject.hears is not None:
+        return "transcript"
+    return "choice" if subject.scores is not None and items and all(item.choices for item in items) else "text"
+
+
+def ask(subject: Subject, task: Task, items: Sequence[Item], journal: Journal, size: int, say: Say) -> list[Reply]:
+    """A reply for each item.
+
+    Args:
+        size: items answered together.
+    """
+    way = how(subject, task, items)
+    assert way != "vector", "a task with a gallery is answered by find()"
+    sampling = task.sampling if way == "text" else None
+    keys = [journal.key(item, way, sampling) for item in items]
+    for start in range(0, len(items), size):
+        missing = {
+            key: item for key, item in zip(keys[start : start + size], items[start : start + size], strict=True)
+            if journal.reply(key) is None
+        }  # fmt: skip
+        if missing:
+            some = list(missing.values())
+            if way == "choice":
+                replies = [_chosen(subject, item) for item in some]
+            else:
+                replies = _said(_speaker(subject, way), some, task.sampling)
+            journal.keep(dict(zip(missing, replies, strict=True)))
+        say(len(keys[start : start + size]))
+    return [reply for key in keys if (reply := journal.reply(key)) is not None]
+
+
+def find(
+    subject: Subject, items: Sequence[Item], gallery: Sequence[Item], journal: Journal, size: int, say: Say
+) -> list[Reply]:
+    """The gallery's ids by cosine to each item, `RANKED` of them.
+
+    Raises:
+        RequestError: the model gives no vectors.
+    """
+    if subject.embeds is None:
+        raise RequestError(subject.name, "gives no vectors, which a retrieval task needs", "Leave the task out")
+    found_QD = _vectors(subject, items, journal, size, say)
+    kept_GD = _vectors(subject, gallery, journal, size, say)
+    ids, replies = [item.sample.id for item in gallery], list[Reply]()
+    for vector_D in found_QD:
+        order = np.argsort(-(kept_GD @ vector_D), kind="stable")[:RANKED]
+        replies.append(Reply("", "choice", None, (), tuple(ids[place] for place in order)))
+    return replies
+
+
+def _vectors(
+    subject: Subject, items: Sequence[Item], journal: Journal, size: int, say: Say
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    assert subject.embeds is not None
+    keys = [journal.key(item, "vector", None) for item in items]
+    for start in range(0, len(items), size):
+        chunk = zip(keys[start : start + size], items[start : start + size], strict=True)
+        missing = {key: item for key, item in chunk if journal.vector(key) is None}
+        if missing:
+            messages = [_question(item) for item in missing.values()]
+            vectors_ID = subject.embeds.embed(messages).float().numpy()
+            journal.keep(dict(zip(missing, vectors_ID, strict=True)))
+        say(len(keys[start : start + size]))
+    return np.stack([vector for key in keys if (vector := journal.vector(key)) is not None])
+
+
+def _question(item: Item) -> Message:
+    assert len(item.sample.messages) == 1, "what is embedded is one message"
+    return item.sample.messages[0]
+
+
+def _speaker(subject: Subject, way: How) -> Generates:
+    return subject.hears if way == "transcript" and subject.hears is not None else subject.generates
+
+
+def _said(model: Generates, items: Sequence[Item], sampling: Sampling) -> list[Reply]:
+    """Together; and each alone where one of them cannot be taken."""
+    try:
+        answers = model.answer([item.sample.messages for item in items], sampling)
+    except _REFUSALS as error:
+        if len(items) == 1:
+            return [_refused(error)]
+        return [reply for item in items for reply in _said(model, [item], sampling)]
+    return [_reply(answer) for answer in answers]
+
+
+def _chosen(subject: Subject, item: Item) -> Reply:
+    assert subject.scores is not None
+    try:
+        logprobs = subject.scores.score(item.sample.messages, item.choices)
+    except _REFUSALS as error:
+        return _refused(error)
+    best = max(range(len(logprobs)), key=logprobs.__getitem__)
+    share = 1 / math.fsum(math.exp(value - logprobs[best]) for value in logprobs)
+    return Reply(item.choices[best], "choice", _short(share), tuple(_short(value) for value in logprobs))
+
+
+def _reply(answer: Answer) -> Reply:
+    notes = tuple(f"{use.name}: {note}" for use in answer.usage.media for note in use.notes)
+    confidence = None if answer.confidence is None else _short(answer.confidence)
+    return Reply(answer.text, answer.finish, confidence, notes=notes)
+
+
+def _refused(error: SensoriumError) -> Reply:
+    return Reply("", "refused", notes=(str(error),))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
