@@ -47,9 +47,7 @@ def run(
     train: Annotated[
         Path | None, typer.Option("--train", metavar="PATH", help="What the model was trained on: no item may be in it.")
     ] = None,
-    samples: Annotated[
-        bool, typer.Option("--log-samples/--no-log-samples", help="Keep every answer and show some.")
-    ] = True,
+    samples: Annotated[bool, typer.Option("--log-samples/--no-log-samples", help="Keep every answer and show some.")] = True,
     trust: Annotated[bool, typer.Option("--trust", help="Run Python files that a task's YAML names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the report.")] = False,
 ) -> None:
