@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sensorium.estimate import Estimate, Rows, estimate, mean
 from sensorium.evaluation.kept import Kept, answers_path, read_answers
@@ -67,8 +68,8 @@ class Exam:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """What kind of question each item is: as its sample says, or by the question's first two words."""
-        told = [item.sample.meta.get("kind") or item.sample.meta.get("question_type") for item in self.items]
+        """What kind of question each item is: as its sample or gold says, or by the question's first two words."""
+        told = [item.sample.meta.get("kind") or item.gold.get("kind") or item.gold.get("type") for item in self.items]
         return [
             str(kind) if kind else " ".join(plain(question).split()[:2])
             for kind, question in zip(told, self.questions, strict=True)
@@ -92,7 +93,7 @@ class Exam:
         sign = -1.0 if self.task.missed.get(self.task.main, 0.0) > 0 or _DOWN.search(self.task.main) else 1.0
         clusters = [self.clusters[place] for place in places]
         if self.task.main not in self.task.corpus:
-            return float(mean(rows[0])), estimate(sign * (rows[0] - rows[1])[:, 0], clusters=clusters)
+            return mean(rows[0]), share(sign * (rows[0] - rows[1])[:, 0], clusters)
 
         def better(both: Rows) -> float:
             return sign * (measure(both[:, :split]) - measure(both[:, split:]))
@@ -109,6 +110,21 @@ class Exam:
 
     def _measure(self, rows: Rows) -> float:
         return self.task.corpus[self.task.main].measure(rows)
+
+
+def share(values: Sequence[float] | NDArray[np.float64], clusters: Sequence[str]) -> Estimate:
+    """Their mean with its interval; counted cluster by cluster, which takes no longer for many items than for few."""
+    rows = np.asarray(values, dtype=np.float64)
+    if np.isin(rows, (0.0, 1.0)).all() or len(set(clusters)) < 2:
+        return estimate(rows, clusters=clusters)
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.stack([np.bincount(place, weights=rows), np.bincount(place)], axis=1)
+    return estimate(sums, _mean_of_sums)._replace(n=len(rows))
+
+
+def _mean_of_sums(sums: Rows) -> float:
+    total, count = sums.sum(axis=0)
+    return float(total / count)
 
 
 def open_exams(folder: Path, result: Result, tasks: Sequence[Task], data: Path) -> list[Exam]:

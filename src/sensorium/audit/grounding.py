@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sensorium.audit.exam import LOOKED_AT, Exam, plain, said
-from sensorium.estimate import Estimate, estimate
+from sensorium.audit.exam import LOOKED_AT, Exam, plain, said, share
+from sensorium.estimate import Estimate
 from sensorium.evaluation.result import Finding
 
 CHECK = "grounding"
@@ -16,10 +16,11 @@ FEWEST = 20
 FEWEST_OF_A_KIND = 30
 ALIKE = 5
 """Items with the same question from which on their right answers say how often one should stay."""
-DEAF, OPEN = 0.9, 0.1
-"""A model is deaf to its media when this share of the answers that should change do not, where this many should."""
-PART = 0.1
-"""Or when at most this part of its score comes from them."""
+OPEN = 0.1
+"""An exam can tell when at least this share of right answers is another for other media."""
+DEAF, PART = 0.9, 0.1
+"""A model is deaf to its media when this share of the answers that should change do not, or when surely less than this part of
+what can be had by looking is lost without them."""
 
 
 class Survival(NamedTuple):
@@ -40,9 +41,12 @@ class Survival(NamedTuple):
 
     @property
     def deaf(self) -> bool:
-        """Whether answers hardly depend on the media: they stay as if these were not there, and the variant costs nothing."""
-        stays = self.excess.low > 0 and self.due <= 1 - OPEN and self.excess.value >= DEAF * (1 - self.due)
-        return self.gain.low <= 0 and (stays or self.gain.high < PART * self.score)
+        """Whether answers do not depend on the media: taking these away costs nothing, and nearly all answers stay, or hardly
+        anything that could be had by looking was had."""
+        open_ = 1 - self.due
+        stays = self.excess.low > 0 and self.excess.value >= DEAF * open_
+        idle = self.gain.high < PART * min(self.score, open_)
+        return open_ >= OPEN and self.gain.low <= 0 and (stays or idle)
 
 
 def survival(exam: Exam, variant: str, kind: str | None = None) -> Survival | None:
@@ -56,9 +60,9 @@ def survival(exam: Exam, variant: str, kind: str | None = None) -> Survival | No
     clusters = [exam.clusters[place] for place in places]
     score, gain = exam.gain(variant, places)
     return Survival(
-        estimate(stayed, clusters=clusters),
+        share(stayed, clusters),
         sum(due) / len(due),
-        estimate([one - other for one, other in zip(stayed, due, strict=True)], clusters=clusters),
+        share([one - other for one, other in zip(stayed, due, strict=True)], clusters),
         score,
         gain,
         tuple(exam.items[place].sample.id for place, same in zip(places, stayed, strict=True) if same),
@@ -108,26 +112,40 @@ def _claim(row: Survival, variant: str) -> str:
         return f"The model ignores what it is shown: {stay}{due}{cost}."
     if row.gain.low > 0:
         return f"Answers rest on what is shown: {stay}{due}{cost}."
-    return f"What the answers owe to what is shown cannot be told from so few items: {stay}{due}{cost}."
+    return f"The score does not tell what the answers owe to what is shown: {stay}{due}{cost}."
 
 
 def _due(exam: Exam, places: Sequence[int]) -> list[float]:
     """For each item how often items of other clusters have its right answer: those with its question where there are enough
-    of them, else those of its kind; 0 where no words are right."""
-    asked, kind = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
-    for place in places:
-        asked[plain(exam.questions[place])].append(place)
-        kind[exam.kinds[place]].append(place)
+    of them, else those of its kind, else all; 0 where no words are right."""
+    groups = [[plain(question) for question in exam.questions], exam.kinds, [""] * len(exam.items)]
+    polls = [_Poll(exam, group, places) for group in groups]
     due = []
     for place in places:
-        others = _others(exam, place, asked[plain(exam.questions[place])])
-        if len(others) < ALIKE:
-            others = _others(exam, place, kind[exam.kinds[place]]) or _others(exam, place, places)
-        mine = exam.right[place]
-        due.append(0.0 if mine is None else sum(plain(answer) == plain(mine) for answer in others) / max(len(others), 1))
+        enough = (poll for poll, least in zip(polls, (ALIKE, 1, 0), strict=True) if poll.others(place) >= least)
+        due.append(next(enough).agreeing(place))
     return due
 
 
-def _others(exam: Exam, place: int, among: Sequence[int]) -> list[str]:
-    right, clusters = exam.right, exam.clusters
-    return [right[other] or "" for other in among if clusters[other] != clusters[place]]
+class _Poll:
+    """Right answers, counted by group, and by group and cluster."""
+
+    def __init__(self, exam: Exam, group: Sequence[str], places: Sequence[int]) -> None:
+        self.right = [None if right is None else plain(right) for right in exam.right]
+        self.keys = list(zip(group, exam.clusters, strict=True))
+        self.all = defaultdict[str, Counter[str | None]](Counter)
+        self.own = defaultdict[tuple[str, str], Counter[str | None]](Counter)
+        for place in places:
+            self.all[group[place]][self.right[place]] += 1
+            self.own[self.keys[place]][self.right[place]] += 1
+
+    def others(self, place: int) -> int:
+        """Items of the group in other clusters."""
+        return self.all[self.keys[place][0]].total() - self.own[self.keys[place]].total()
+
+    def agreeing(self, place: int) -> float:
+        """The share of them with the same right answer."""
+        right = self.right[place]
+        if right is None or not (others := self.others(place)):
+            return 0.0
+        return (self.all[self.keys[place][0]][right] - self.own[self.keys[place]][right]) / others

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium.audit.exam import Exam, plain
+from sensorium.audit.exam import Exam, plain, share
 from sensorium.estimate import Estimate, Rows, estimate
 from sensorium.evaluation.result import Finding
 from sensorium.evaluation.task import Item
@@ -59,14 +59,14 @@ def side(exam: Exam, places: Sequence[int]) -> Side | None:
         return None
     clusters = [exam.clusters[place] for _, _, place in known]
     pairs = np.array([(given == answer, right == answer) for given, right, _ in known], dtype=np.float64)
-    given_bits, right_bits = (_entropy([row[index] for row in known]) for index in (0, 1))
+    given_bits, right_bits = _entropy([given for given, _, _ in known]), _entropy([right for _, right, _ in known])
     ids = (exam.items[place].sample.id for hit, place in others if hit)
     return Side(
         answer,
-        estimate(pairs[:, 0], clusters=clusters),
+        share(pairs[:, 0], clusters),
         float(pairs[:, 1].mean()),
-        estimate([float(hit) for hit, _ in others], clusters=[exam.clusters[place] for _, place in others]),
-        estimate(pairs, _told, clusters=clusters),
+        share([float(hit) for hit, _ in others], [exam.clusters[place] for _, place in others]),
+        _told(pairs, clusters),
         given_bits,
         right_bits,
         _balanced([(given, right) for given, right, _ in known]),
@@ -102,14 +102,20 @@ def _finding(exam: Exam, group: str, places: Sequence[int], say: bool) -> Findin
     return Finding(CHECK, exam.task.name, claim, not row.always, row.given, row.evidence if row.always else ())
 
 
-def _told(pairs: Rows) -> float:
-    """How much oftener it is given where it is right; nan where it always is. How much it is given too often where it never is."""
-    given, right = pairs[:, 0], pairs[:, 1] > 0
-    if right.all():
-        return math.nan
+def _told(pairs: Rows, clusters: Sequence[str]) -> Estimate:
+    """How much oftener it is given where it is right than where it is not; below 0 where it never is right."""
+    given, right = pairs.T
     if not right.any():
-        return float(-given.mean())
-    return float(given[right].mean() - given[~right].mean())
+        return share(-given, clusters)
+    _, place = np.unique(np.asarray(clusters), return_inverse=True)
+    columns = (given * right, right, given * (1 - right), 1 - right)
+    sums = np.stack([np.bincount(place, weights=column) for column in columns], axis=1)
+    return estimate(sums, _youden)._replace(n=len(pairs))
+
+
+def _youden(sums: Rows) -> float:
+    hits, right, false, wrong = sums.sum(axis=0)
+    return float(hits / right - false / wrong) if right and wrong else math.nan
 
 
 def _answer(exam: Exam, place: int) -> str:
@@ -131,13 +137,13 @@ def _place(exam: Exam, item: Item, text: str) -> str | None:
     return f"choice {item.choices.index(text) + 1}" if exam.differing and text in item.choices else None
 
 
-def _entropy(labels: Sequence[str | None]) -> float:
+def _entropy(labels: Sequence[str]) -> float:
     counts = Counter(labels)
     return sum(-count / len(labels) * math.log2(count / len(labels)) for count in counts.values()) + 0.0
 
 
-def _balanced(rows: Sequence[tuple[str, str | None]]) -> float:
-    met: dict[str | None, list[bool]] = {}
+def _balanced(rows: Sequence[tuple[str, str]]) -> float:
+    met: dict[str, list[bool]] = {}
     for given, right in rows:
         met.setdefault(right, []).append(given == right)
     return sum(sum(hits) / len(hits) for hits in met.values()) / len(met)

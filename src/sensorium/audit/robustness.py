@@ -13,7 +13,6 @@ from sensorium.evaluation.kept import Kept
 from sensorium.evaluation.result import Finding
 from sensorium.evaluation.stress.conflict import lie_of
 from sensorium.evaluation.stress.suite import amounts, known_kinds
-from sensorium.evaluation.variant import BLIND
 
 CHECK = "robustness"
 FEWEST = 20
@@ -114,11 +113,9 @@ def _lie(exam: Exam) -> Finding | None:
 
 
 def _silence(exam: Exam) -> list[Finding | None]:
-    removed = [f"no-{name}" for name in exam.task.needs]
-    if not any(name in exam.kept for name in removed):
-        removed = [BLIND.name]
+    """Of the variants that were asked for; the floor that is blind on purpose is not one of them."""
     findings: list[Finding | None] = []
-    for variant in (name for name in (*removed, "truncated-3") if name in exam.kept):
+    for variant in (name for name in (*(f"no-{name}" for name in exam.task.needs), "truncated-3") if name in exam.kept):
         share = silent(exam, variant)
         if share is None:
             continue

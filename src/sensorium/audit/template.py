@@ -1,4 +1,4 @@
-"""Whether the chat template is right: what a wrong one leaves behind in the answers, and what it does to a probe conversation."""
+"""Whether the chat template is right: what a wrong one leaves behind in answers, and what it does to a probe conversation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sensorium.audit.exam import Exam, plain
+from sensorium.audit.exam import Exam, plain, share
 from sensorium.errors import SensoriumError
-from sensorium.estimate import Estimate, estimate
 from sensorium.evaluation.kept import Kept
 from sensorium.evaluation.result import Finding
 from sensorium.fusion.layout import Layout
@@ -95,11 +94,11 @@ def check(exam: Exam) -> list[Finding]:
     findings = []
     for sign in SIGNS:
         shown = [sign.shows(exam, place, row) for place, row in rows]
-        share = estimate([float(one) for one in shown], clusters=[exam.clusters[place] for place, _ in rows])
-        if share.value >= sign.common and share.low >= sign.sure:
+        found = share([float(one) for one in shown], [exam.clusters[place] for place, _ in rows])
+        if found.value >= sign.common and found.low >= sign.sure:
             ids = [exam.items[place].sample.id for (place, _), one in zip(rows, shown, strict=True) if one]
-            claim = f"The prompt's template looks broken: {share.value:.0%} of {share.n} answers {sign.says}."
-            findings.append(Finding(CHECK, exam.task.name, claim, False, share, tuple(ids[:10])))
+            claim = f"The prompt's template looks broken: {found.value:.0%} of {found.n} answers {sign.says}."
+            findings.append(Finding(CHECK, exam.task.name, claim, False, found, tuple(ids[:10])))
     if not findings:
         claim = f"None of the signs of a broken template is in the {len(rows)} answers."
         findings.append(Finding(CHECK, exam.task.name, claim, True))
