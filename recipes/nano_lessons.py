@@ -26,24 +26,26 @@ def run(
 ) -> Mapping[str, Tensor]:
     """The tensors by their shipped names; each stage goes on from its own state in `work`."""
     small = nano_features.pooled(views, work / "photos-small", SIDE, print)
-    course = Course(photos, small, *albums(model, data, work))
+    rooms, softened, drawings = albums(model, data, work)
+    course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=3.0), drawings._replace(pictures=0.6)])
     if not (work / "captioning").is_file():
         name(model, course, work / "naming-photos")
     steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
     nano_photos.run(model, course, Plan(steps, minutes * (1 - PRACTICE)), work / "captioning", print)
+    course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=5.0), drawings._replace(pictures=0.2)])
     return nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
 
 
-def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[list[Album], list[Album]]:
-    """Rooms, each several times an epoch, since most of their questions are about language, and some of the drawings.
+def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album, Album]:
+    """Rooms, rooms with a teacher's answers beside the right ones, and drawings.
 
-    After the first epoch rooms have a teacher's answers beside the right ones, and there are more drawings.
+    Rooms are shown several times an epoch, since most of their questions are about language; of drawings only some. The
+    teacher is heard after the first epoch.
     """
     rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
     indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
-    first = [Album(indoors, rooms, 4.0, 12), Album(drawn, drawings, 0.3, 8)]
-    soft = nano_teacher.soften(rooms, indoors, model.dual)
-    return first, [Album(indoors, rooms, 3.0, 12, soft), Album(drawn, drawings, 0.6, 8)]
+    plain = Album(indoors, rooms, 4.0, 12)
+    return plain, plain._replace(soft=nano_teacher.soften(rooms, indoors, model.dual)), Album(drawn, drawings, 0.3, 8)
 
 
 def _small(model: MultimodalLM, rows: Sequence[nano_data.PictureQuestion], work: Path, title: str) -> FeatureStore:

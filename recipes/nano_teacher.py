@@ -39,7 +39,7 @@ def soften(rows: Sequence[PictureQuestion], store: FeatureStore, dual: DualEncod
     for line, row in enumerate(asked):
         owners[row.path].append(line)
     told_QA = _left_out(_kernel(asked, store, dual), right_QA, list(owners.values()))
-    best_QK, columns_QK = told_QA.clamp_min(0).square().topk(CHOICES)
+    best_QK, columns_QK = told_QA.clamp_min(0).square().topk(min(CHOICES, len(answers)))
     share_QK = (TRUST * best_QK / best_QK.sum(1, keepdim=True).clamp_min(1e-9)).tolist()
     soft: dict[PictureQuestion, tuple[tuple[str, float], ...]] = {}
     for row, shares, columns in zip(asked, share_QK, columns_QK.tolist(), strict=True):

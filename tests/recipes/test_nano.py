@@ -23,6 +23,7 @@ from recipes import (
     nano_photos,
     nano_retrieval,
     nano_reward,
+    nano_teacher,
 )
 from sensorium.errors import RequestError
 from sensorium.fusion.resampler import Resampler, ResamplerConfig
@@ -51,7 +52,7 @@ def course(folder: Path, count: int = 18) -> nano_course.Course:
     rows = [nano_data.PictureQuestion("room.jpg", "train", f"What is {word}?", "chair") for word in ("red", "big", "old")]
     names = [f"{number}.jpg{end}" for number in range(count) for end in ("", " mirrored")]
     rooms = nano_asked.Album(store(folder / "rooms", ["room.jpg"], 49, 24), rows, 2.0, 2)
-    return nano_course.Course(photos(count), store(folder / "photos", names, 49, 24), [rooms])
+    return nano_course.Course(photos(count), store(folder / "photos", names, 49, 24), [rooms], [rooms])
 
 
 def test_rows_are_read_and_a_tenth_of_the_rooms_is_kept_aside(tmp_path: Path) -> None:
@@ -99,10 +100,45 @@ def test_every_epoch_asks_other_questions_about_every_photo(tmp_path: Path) -> N
     assert sorted(len(batch) for batch in batches) == [4, 4, 4, 4, 4]
 
 
+def test_later_epochs_ask_the_later_albums_with_all_their_answers(tmp_path: Path) -> None:
+    made = course(tmp_path)
+    (rooms,) = made.later
+    soft = {row: ((row.answer, 0.75), ("table", 0.25)) for row in rooms.rows}
+    made = nano_course.Course(photos(18), made.views, made.albums, [rooms._replace(pictures=1.0, soft=soft)])
+    first, later = ([item for item in made.asked(epoch) if item.store.names == ["room.jpg"]] for epoch in (0, 1))
+    assert [len(item.turns) for item in first] == [2, 2]
+    assert [[turn[1:] for turn in item.turns] for item in later] == [[("Chair.", 0.75), ("Table.", 0.25)] * 2]
+
+
+def test_what_is_told_of_a_picture_rests_on_all_others() -> None:
+    torch.manual_seed(0)
+    points_ND = torch.randn(9, 3)
+    kernel_NN = torch.exp(-torch.cdist(points_ND, points_ND))
+    right_NA, groups = torch.eye(3)[torch.randint(3, (9,))], [[0, 1, 2], [3], [4, 5, 6, 7], [8]]
+    told_NA = nano_teacher._left_out(kernel_NN, right_NA, groups)
+    for own in groups:
+        rest = [row for row in range(9) if row not in own]
+        ridge = kernel_NN[rest][:, rest] + nano_teacher.RIDGE * torch.eye(len(rest))
+        torch.testing.assert_close(told_NA[own], kernel_NN[own][:, rest] @ torch.linalg.solve(ridge, right_NA[rest]))
+
+
+def test_a_teacher_adds_what_others_answer(tmp_path: Path) -> None:
+    names, model = [f"{number}.jpg" for number in range(12)], tiny()
+    asked = [("What colour is the wall?", "white"), ("How many chairs?", "2")]
+    rows = [nano_data.PictureQuestion(name, "train", *pair) for name in names for pair in asked]
+    odd = nano_data.PictureQuestion("0.jpg", "train", "What colour is the wall?", "odd")
+    unseen = nano_data.PictureQuestion("1.jpg", "dev", "How many chairs?", "2")
+    soft = nano_teacher.soften([*rows[1:], odd, unseen], store(tmp_path, names, 4, 8), model.dual)
+    assert dict(soft[odd])["white"] > dict(soft[odd]).get("2", 0)
+    assert dict(soft[odd])["odd"] == pytest.approx(1 - nano_teacher.TRUST)
+    assert all(sum(weight for _, weight in answers) == pytest.approx(1, abs=0.05) for answers in soft.values())
+    assert unseen not in soft
+
+
 def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
     pack = ("two dogs play", "Two dogs run", "two dogs", "a red ball", "the red ball")
     rows = [nano_data.Photo("pack.jpg", "train", pack)]
-    made = nano_course.Course(rows, store(tmp_path, ["pack.jpg", "pack.jpg mirrored"], 4, 8), [])
+    made = nano_course.Course(rows, store(tmp_path, ["pack.jpg", "pack.jpg mirrored"], 4, 8), [], [])
     assert {reply for _, reply, _ in made.questions(0)[0]} == {"2.", "Red."}
     assert {"2.", "Red.", "Two dogs play."} <= set(made.texts())
 
