@@ -139,5 +139,9 @@ def test_commands_and_options() -> None:
                 "-o",
             ]
         ),
+        "sensorium compare": sorted(["--data", "--json", "--output-path", "--seed", "--tasks", "-o", "a", "b"]),
+        "sensorium rate": sorted(
+            ["--data", "--json", "--limit", "--port", "--results", "--seed", "--tasks", "--votes", "runs"]
+        ),
         "sensorium demo": ["--json", "--keep", "--model", "-m"],
     }

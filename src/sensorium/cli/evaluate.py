@@ -85,6 +85,7 @@ def run(
     (folder / "run.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
     if not samples:
         shutil.rmtree(folder / "answers")
+        shutil.rmtree(folder / "media", ignore_errors=True)
     typer.echo((folder / ("results.json" if as_json else "report.md")).read_text("utf-8"))
 
 

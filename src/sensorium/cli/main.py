@@ -8,7 +8,7 @@ import sys
 import typer
 
 import sensorium
-from sensorium.cli import ask, caption, data, demo, embed, evaluate, lab, models, read, train, transcribe
+from sensorium.cli import ask, caption, compare, data, demo, embed, evaluate, lab, models, rate, read, train, transcribe
 from sensorium.errors import SensoriumError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.run)
 app.command("lab")(lab.run)
 app.command("evaluate")(evaluate.run)
+app.command("compare")(compare.run)
+app.command("rate")(rate.run)
 app.command("demo")(demo.run)
 
 

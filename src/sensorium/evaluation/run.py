@@ -17,6 +17,7 @@ from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.journal import Journal, told
 from sensorium.evaluation.kept import Kept
 from sensorium.evaluation.metrics import confidence
+from sensorium.evaluation.report import album
 from sensorium.evaluation.result import Outcome, Result, TaskResult
 from sensorium.evaluation.shots import shots_curve, with_shots
 from sensorium.evaluation.subject import Subject, code
@@ -165,6 +166,8 @@ class _Run:
             for item, reply in zip(asked, replies, strict=True)
         ]
         kept.write_answers(self.folder, self.task.name, variant.name, rows)
+        if variant is PLAIN:
+            album.keep(self.folder, asked)
         return self._estimates(asked, replies)
 
     def _score(self, item: Item, reply: Reply) -> Scores | None:
@@ -213,6 +216,7 @@ class _Run:
             "judged": how(self.subject, task, self.items),
             "sampling": asdict(task.sampling),
             "extractor": task.extractor,
+            "missed": dict(task.missed),
             "floors": floors.basis(self.train) if task.answer is not None else "none",
             "media": sorted({type(part).__name__.lower() for item in self.items for part in media(item)}),
             "data_sha256": _digest(

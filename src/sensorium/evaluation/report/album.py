@@ -133,7 +133,6 @@ def keep(folder: Path, items: Iterable[Item], most: int = 256_000_000) -> int:
     Returns:
         How many there was no room for within `most` bytes.
     """
-    (folder / MEDIA).mkdir(parents=True, exist_ok=True)
     over = 0
     for data in (part.source for item in items for part in media(item) if isinstance(part.source, bytes)):
         path = folder / MEDIA / hashlib.sha256(data).hexdigest()
@@ -143,6 +142,7 @@ def keep(folder: Path, items: Iterable[Item], most: int = 256_000_000) -> int:
             over += 1
             continue
         most -= len(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return over
 
