@@ -1,4 +1,4 @@
-"""Every task that reads files: from a tiny folder in the published form to scores, and what it says when the folder is missing."""
+"""Every task that reads files: from a tiny folder in the published form to scores; and what is said of a missing folder."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_finding_is_scored_at_depths_and_by_rank(tmp_path: Path) -> None:
 
 
 def test_sounds_are_found_by_captions(tmp_path: Path) -> None:
-    task, items = found("clotho_audio_to_text", tmp_path)
+    _, items = found("clotho_audio_to_text", tmp_path)
     assert [type(medium) for item in items for medium in media(item)] == [Audio, Audio]
     assert items[0].gold["right"] == [f"bell.wav#{number}" for number in range(5)]
 
