@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from sensorium.errors import RequestError
 from sensorium.estimate import Estimate
+from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.result import Outcome, Result, TaskResult
 from sensorium.evaluation.variant import FLOORS, PLAIN
 
@@ -50,7 +51,9 @@ def _rows(task: TaskResult, kind: str, result: Result) -> list[EvalResult]:
 
 def _row(task: TaskResult, kind: str, result: Result, name: str, outcome: Outcome) -> EvalResult:
     found = outcome.scores[name]
-    under = {variant: task.outcomes[variant] for variant in (floor.name for floor in FLOORS) if variant in task.outcomes}
+    under = {
+        variant: task.outcomes[variant] for variant in (floor.name for floor in (*FLOORS, BLANKED)) if variant in task.outcomes
+    }
     floors = {
         floor: _figures(row.scores[name]) for floor, row in sorted({**under, **task.floors}.items()) if name in row.scores
     }
