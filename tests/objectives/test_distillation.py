@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium.errors import RequestError
-from sensorium.objectives.distillation import Distillation, Lessons, Seen, attention_gap, hidden_gap, soft_cross, spread
+from sensorium.objectives.distillation import (
+    Distillation,
+    Lessons,
+    Seen,
+    attention_divergence,
+    attention_gap,
+    hidden_gap,
+    soft_cross,
+    spread,
+)
 
 
 @pytest.mark.slow  # for the import of trl
@@ -46,6 +59,30 @@ def test_hidden_states_and_attention_are_compared_by_mean_squares_of_what_is_val
 def test_other_numbers_of_heads_are_compared_by_their_mean() -> None:
     teacher_BNLS = torch.rand(2, 6, 3, 3)
     assert float(attention_gap(teacher_BNLS.mean(1, keepdim=True).expand(-1, 2, -1, -1), teacher_BNLS)) < 1e-12
+
+
+def test_maps_are_compared_as_distributions_at_valid_positions() -> None:
+    """Against torch's divergence, with keys that nobody sees at zero on both sides."""
+    valid_BL = torch.tensor([[True, True, True], [True, True, False]])
+    masked_BNLS = torch.zeros(2, 4, 3, 3).masked_fill(~valid_BL[:, None, None], -torch.inf)
+    student_BNLS, teacher_BNLS = ((torch.randn(2, 4, 3, 3) + masked_BNLS).softmax(-1) for _ in range(2))
+    student_BNLS.requires_grad_()
+    each = F.kl_div(student_BNLS.clamp_min(1e-30).log(), teacher_BNLS, reduction="none").sum(-1)
+    wanted = torch.cat([each[0].flatten(), each[1, :, :2].flatten()]).mean()
+    found = attention_divergence(student_BNLS, teacher_BNLS, valid_BL)
+    assert float(found.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
+    (gradient_BNLS,) = torch.autograd.grad(found, student_BNLS)
+    assert bool(gradient_BNLS.isfinite().all()) and float(gradient_BNLS.abs().max()) > 0
+    assert float(attention_divergence(teacher_BNLS, teacher_BNLS)) == pytest.approx(0.0, abs=1e-6)
+    assert float(attention_divergence(teacher_BNLS.mean(1, keepdim=True), teacher_BNLS)) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("maps", "measure"), [("squares", attention_gap), ("divergence", attention_divergence)])
+def test_the_lessons_say_how_maps_are_compared(maps: Literal["squares", "divergence"], measure: Callable[..., Tensor]) -> None:
+    maps_BNLS = torch.rand(2, 2, 3, 4, 4).softmax(-1)
+    objective, logits_XV = Distillation(Lessons(logits=0.0, attention=1.0, maps=maps)), torch.zeros(5, 3)
+    loss = objective(Seen(logits_XV, (), [maps_BNLS[0]]), Seen(logits_XV, (), [maps_BNLS[1]]))
+    assert float(loss.total) / 5 == pytest.approx(float(measure(maps_BNLS[0], maps_BNLS[1])), rel=1e-5)
 
 
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:

@@ -17,10 +17,12 @@ import torch
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.training.distributed import Together, World, join, share, spread
 from sensorium.training.loop import Group
-from sensorium.training.optimizer import adamw
+from sensorium.training.optimizer import Part, adamw
+from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.sharded import SharedStates
 from sensorium.training.state import Held
-from tests.training.together import Towers, compared, process, run, whole_run
+from sensorium.training.task import Task
+from tests.training.together import Squares, Towers, Turns, compared, process, run, whole_run
 
 GUARD = 60
 """Seconds after which processes count as hung, on a machine of their own."""
@@ -115,6 +117,15 @@ def test_processes_that_compare_their_pairs_do_not_wait_for_one_that_has_none(tm
     for ended in launch("meeting", tmp_path):
         assert ended.code != 0
         assert wanted in ended.said
+
+
+def test_parts_of_a_batch_that_all_compare_are_not_run_side_by_side(tmp_path: Path) -> None:
+    config = Recipe(training=Training(steps=1, precision="fp32", workers=2))
+    run = Run(tmp_path, config, world=World(0, 2))
+    assert isinstance(run.gather, Together) and Run(tmp_path / "alone", config).gather is None
+    task = Task("squares", Squares(), Turns(World(), False), gathered=True)
+    with pytest.raises(RequestError, match=r"training\.workers: of 2 let parts of a batch run out of step.*Set it to 1"):
+        run.train(Towers(), [task], {"*": Part()}, config.training)
 
 
 def test_an_error_in_one_process_stops_all_with_its_message(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Distillation of a teacher into a smaller student: its answers, its hidden states and its attention.
 
-Logits after Hinton et al. 2015; hidden states and attention maps after TinyBERT (Jiao et al. 2020, eq. 7 to 10).
+Logits after Hinton et al. 2015; hidden states and attention maps after TinyBERT (Jiao et al. 2020, eq. 7 to 10), maps also as
+distributions, after MiniLM (Wang et al. 2020, eq. 5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ class Lessons:
     Args:
         temperature: of both models' logits; the term is multiplied by its square, so that its gradient keeps its size.
         gold: cross-entropy with the right answers.
+        maps: how attention is compared: `divergence` of where each position looks, in nats; or `squares` of the differences,
+            which between probabilities are so small that beside the other terms they move nothing unless they weigh much.
     """
 
     logits: float = 1.0
@@ -44,6 +47,7 @@ class Lessons:
     attention: float = 0.0
     gold: float = 0.0
     temperature: float = 2.0
+    maps: Literal["squares", "divergence"] = "squares"
 
 
 class Distillation(nn.Module):
@@ -81,7 +85,8 @@ class Distillation(nn.Module):
             means["hidden"] = (lessons.hidden, torch.stack(gaps).mean())
         if lessons.attention:
             maps = zip(student.attention, teacher.attention, strict=True)
-            gaps = [attention_gap(x_BNLS, y_BNLS, valid_BL) for x_BNLS, y_BNLS in maps]
+            compare = attention_gap if lessons.maps == "squares" else attention_divergence
+            gaps = [compare(x_BNLS, y_BNLS, valid_BL) for x_BNLS, y_BNLS in maps]
             means["attention"] = (lessons.attention, torch.stack(gaps).mean())
         if lessons.gold:
             assert gold_X is not None, "right answers to learn"
@@ -108,19 +113,37 @@ def hidden_gap(student_BLD: Tensor, teacher_BLD: Tensor, valid_BL: Tensor | None
     return gaps_BL.mean() if valid_BL is None else gaps_BL[valid_BL].mean()
 
 
+def attention_divergence(student_BNLS: Tensor, teacher_BNLS: Tensor, valid_BL: Tensor | None = None) -> Tensor:
+    """KL(teacher || student) of where each position looks, the mean over heads and valid positions (MiniLM, eq. 5).
+
+    Where the numbers of heads differ, the maps averaged over heads are compared. Give probabilities, as traces hold them.
+    """
+    student_BNLS, teacher_BNLS = _head_by_head(student_BNLS, teacher_BNLS)
+    least = torch.finfo(student_BNLS.dtype).tiny
+    logs_BNLS = teacher_BNLS.clamp_min(least).log() - student_BNLS.clamp_min(least).log()
+    gaps_BNL = (teacher_BNLS * logs_BNLS).sum(-1)
+    return gaps_BNL.mean() if valid_BL is None else gaps_BNL[valid_BL[:, None].expand_as(gaps_BNL)].mean()
+
+
 def attention_gap(student_BNLS: Tensor, teacher_BNLS: Tensor, valid_BL: Tensor | None = None) -> Tensor:
     """Mean squared difference of attention maps, head by head (TinyBERT, eq. 7).
 
     Where the numbers of heads differ, the maps averaged over heads are compared. Give scores before the softmax, as the paper
     does, or probabilities, as traces hold them.
     """
-    if student_BNLS.shape[1] != teacher_BNLS.shape[1]:
-        student_BNLS, teacher_BNLS = student_BNLS.mean(1, keepdim=True), teacher_BNLS.mean(1, keepdim=True)
+    student_BNLS, teacher_BNLS = _head_by_head(student_BNLS, teacher_BNLS)
     gaps_BNLS = (student_BNLS - teacher_BNLS).square()
     if valid_BL is None:
         return gaps_BNLS.mean()
     pairs_BNLS = (valid_BL[:, None, :, None] & valid_BL[:, None, None, :]).expand_as(gaps_BNLS)
     return gaps_BNLS[pairs_BNLS].mean()
+
+
+def _head_by_head(student_BNLS: Tensor, teacher_BNLS: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps with as many heads on both sides."""
+    if student_BNLS.shape[1] == teacher_BNLS.shape[1]:
+        return student_BNLS, teacher_BNLS
+    return student_BNLS.mean(1, keepdim=True), teacher_BNLS.mean(1, keepdim=True)
 
 
 def spread(students: int, teachers: int) -> list[tuple[int, int]]:
