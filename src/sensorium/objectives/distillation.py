@@ -1,7 +1,7 @@
 """Distillation of a teacher into a smaller student: its answers, its hidden states and its attention.
 
 Logits after Hinton et al. 2015; hidden states and attention maps after TinyBERT (Jiao et al. 2020, eq. 7 to 10), maps also as
-distributions, after MiniLM (Wang et al. 2020, eq. 5).
+distributions, after MiniLM (Wang et al. 2020, section 3.1).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def hidden_gap(student_BLD: Tensor, teacher_BLD: Tensor, valid_BL: Tensor | None
 
 
 def attention_divergence(student_BNLS: Tensor, teacher_BNLS: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-    """KL(teacher || student) of where each position looks, the mean over heads and valid positions (MiniLM, eq. 5).
+    """KL(teacher || student) of where each position looks, the mean over heads and valid positions (MiniLM, section 3.1).
 
     Where the numbers of heads differ, the maps averaged over heads are compared. Give probabilities, as traces hold them.
     """
