@@ -1,11 +1,14 @@
-"""Intervals: the closed form for a mean, clusters that widen it, and the same numbers every time."""
+"""Intervals: closed forms, clusters that widen them, skew, and the same numbers every time."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from sensorium.estimate import estimate
+from sensorium.estimate import Estimate, NotMeasured, Rows, _student, estimate, mcnemar, mean
 
 
 def test_the_interval_of_a_mean_is_the_closed_form() -> None:
@@ -17,17 +20,87 @@ def test_the_interval_of_a_mean_is_the_closed_form() -> None:
     assert found.n == 2000
 
 
+def test_a_mean_of_few_items_has_students_interval() -> None:
+    items = np.random.default_rng(3).normal(0, 1, 12)
+    found = estimate(items, rounds=20000)
+    half = stats.t.ppf(0.975, 11) * items.std(ddof=1) / np.sqrt(12)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)
+    assert (found.high - found.low) / 2 > 1.1 * 1.96 * items.std() / np.sqrt(12)
+
+
+def test_scores_of_0_and_1_have_wilsons_interval() -> None:
+    for right, count in ((0, 10), (7, 10), (50, 50), (1, 1)):
+        found = estimate([1.0] * right + [0.0] * (count - right))
+        wanted = stats.binomtest(right, count).proportion_ci(method="wilson")
+        assert found == pytest.approx((right / count, wanted.low, wanted.high, count))
+
+
+def test_clusters_of_one_item_are_no_clusters() -> None:
+    for items in ([1.0, 0.0, 1.0], [0.5, 0.2, 0.4]):
+        assert estimate(items, clusters="abc") == estimate(items)
+
+
 def test_items_of_one_cluster_are_drawn_together() -> None:
     items = np.repeat(np.random.default_rng(1).integers(0, 2, 100), 10).astype(float)
     alone, together = estimate(items), estimate(items, clusters=list(np.repeat(np.arange(100), 10)))
     assert together.high - together.low > 2.5 * (alone.high - alone.low)
     assert together.value == alone.value
+    halves = estimate(items / 2, clusters=list(np.repeat(np.arange(100), 10)))  # by the bootstrap, not by Wilson
+    assert halves.high - halves.low == pytest.approx((together.high - together.low) / 2, rel=0.15)
+
+
+def test_clusters_that_are_all_right_are_as_few_as_they_are() -> None:
+    found = estimate([1.0] * 40, clusters=[place // 10 for place in range(40)])
+    assert found.low < estimate([1.0] * 4).low < estimate([1.0] * 40).low
+    assert found.high == 1.0
+
+
+def test_a_skewed_score_has_a_lopsided_interval() -> None:
+    items = np.random.default_rng(2).lognormal(0, 1, 60)
+    found = estimate(items)
+    assert found.high - found.value > 1.2 * (found.value - found.low)
+
+
+def test_one_cluster_says_nothing_about_others() -> None:
+    assert estimate([0.3]) == Estimate(0.3, -math.inf, math.inf, 1)
+    assert estimate([0.3, 0.4], clusters="aa")[1:3] == (-math.inf, math.inf)
+    assert estimate([1.0, 0.0], clusters="aa")[1:3] == (0.0, 1.0)
 
 
 def test_the_same_items_give_the_same_interval() -> None:
-    assert estimate([0.0, 1.0, 1.0]) == estimate([0.0, 1.0, 1.0])
-    assert str(estimate([1.0, 1.0])) == "1.000 [1.000, 1.000] n=2"
+    items = np.random.default_rng(4).random(30)
+    assert estimate(items) == estimate(items)
+    assert estimate(items) != estimate(items, seed=1)
+    assert str(estimate([1.0, 1.0])) == "1.000 [0.342, 1.000] n=2"
+    assert str(NotMeasured("no Java")) == "not measured: no Java"
+
+
+def test_scores_all_alike_give_a_point() -> None:
+    assert estimate([0.5] * 5) == Estimate(0.5, 0.5, 0.5, 5)
 
 
 def test_another_measure() -> None:
-    assert estimate(np.array([[1.0, 2.0], [3.0, 4.0]]), lambda rows: float(rows[:, 1].sum())).value == 6.0
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert estimate(rows, lambda rows: float(rows[:, 1].sum())).value == 6.0
+
+
+def test_draws_without_a_value_are_left_out() -> None:
+    def share(rows: Rows) -> float:
+        return float(rows[:, 0].sum() / rows[:, 1].sum()) if rows[:, 1].any() else math.nan
+
+    found = estimate(np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]), share)
+    assert found.value == 0.5
+    assert 0 <= found.low <= 0.5 <= found.high <= 1
+    nothing = estimate(np.zeros((3, 2)), share)
+    assert math.isnan(nothing.value) and math.isnan(nothing.low)
+    assert math.isnan(mean(np.array([])))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 200, 10000])
+def test_students_point(freedom: int) -> None:
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-3)
+
+
+def test_mcnemar_is_the_exact_test_of_a_fair_coin() -> None:
+    first, second = [True] * 9 + [False] * 3, [False] * 8 + [True] * 2 + [False] * 2
+    assert mcnemar(first, second) == pytest.approx(stats.binomtest(1, 9).pvalue)

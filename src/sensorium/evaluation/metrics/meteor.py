@@ -65,14 +65,15 @@ def meteor(rows: Rows) -> float:
     """
     length, wanted, function, wanted_function, *counts = rows.sum(0).tolist()
     matches = _WEIGHTS @ np.reshape(counts[:16], (4, 4))
-    chunks, matched, wanted_matched = counts[16:]
     found = _DELTA * matches[:2] + (1 - _DELTA) * matches[2:]
     totals = [_DELTA * (all_ - some) + (1 - _DELTA) * some for all_, some in ((length, function), (wanted, wanted_function))]
     if not min(totals) or not min(found):
         return 0.0
     precision, recall = found / totals
-    whole = matched == length and wanted_matched == wanted and chunks == 1
-    broken = 0.0 if whole else (chunks / ((matched + wanted_matched) / 2)) ** _BETA
+    whole = (
+        (rows[:, 20] == 1) & (rows[:, 21] == rows[:, 0]) & (rows[:, 22] == rows[:, 1])
+    )  # all words in order: no chunk counts
+    broken = (rows[~whole, 20].sum() / ((counts[17] + counts[18]) / 2)) ** _BETA
     return float(precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall) * (1 - _GAMMA * broken))
 
 

@@ -1,0 +1,159 @@
+"""Whether 95 % intervals are honest: how often they hold a truth that is known.
+
+    python -m benchmarks.coverage [--experiments 500] [--only "accuracy, 40 items",...]
+
+Each kind of score has a population of 20,000 items made by chance, so its true value is that of the whole population. An
+experiment draws a few items from it, or a few clusters, and asks `estimate` for the interval. The share of experiments whose
+interval holds the truth should be 95 %, here between 93 and 97 %; the percentile bootstrap (Efron 1979) of the same draws
+stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensorium.estimate import Rows, estimate, mean
+from sensorium.evaluation.metrics import confidence, ngram, objects, ranking, speech
+
+SIZE, ROUNDS = 20000, 1000
+LOW, HIGH = 0.93, 0.97
+Chance = np.random.Generator
+
+
+class Kind(NamedTuple):
+    """A population: its items, their clusters' numbers where they have some, and how many items or clusters are drawn."""
+
+    rows: Rows
+    drawn: int
+    measure: Callable[[Rows], float] = mean
+    clusters: NDArray[np.int64] | None = None
+
+
+def kinds(chance: Chance) -> dict[str, Kind]:
+    """By the name under which the share is printed."""
+    right = chance.random(SIZE)
+    easy, hard = (right < 0.85).astype(float), (right < 0.6).astype(float)
+    pictures = np.repeat(np.arange(SIZE), chance.integers(1, 9, SIZE))[:SIZE]
+    skill = chance.beta(2, 1, SIZE)[pictures]
+    shared = (chance.random(SIZE) < skill).astype(float)
+    better = (chance.random(SIZE) < np.clip(skill + 0.05, 0, 1)).astype(float) - shared
+    said = chance.poisson(12, SIZE) + 1
+    words = np.stack([chance.binomial(said, chance.beta(0.5, 4, SIZE)), said], 1).astype(float)
+    ranks = np.floor(chance.lognormal(1.2, 1.2, SIZE)) + 1
+    sure = chance.beta(3, 2, SIZE)
+    known = np.stack([sure, (chance.random(SIZE) < sure).astype(float)], 1)
+    named = chance.poisson(3, SIZE)
+    absent = np.stack([named, chance.binomial(named, 0.15)], 1).astype(float)
+    sentences = _sentences(chance, 4000)
+    return {
+        "accuracy, 20 items": Kind(hard, 20),
+        "accuracy, 40 items": Kind(easy, 40),
+        "accuracy, 300 items": Kind(easy, 300),
+        "clustered accuracy, 12 pictures": Kind(shared, 12, clusters=pictures),
+        "clustered accuracy, 60 pictures": Kind(shared, 60, clusters=pictures),
+        "paired difference, 60 items": Kind(better, 60),
+        "clustered paired difference, 15 pictures": Kind(better, 15, clusters=pictures),
+        "clustered paired difference, 60 pictures": Kind(better, 60, clusters=pictures),
+        "mean of a skewed score, 40 items": Kind(chance.gamma(1.0, 0.6, SIZE), 40),
+        "mean of a score, 10 items": Kind(chance.beta(2, 3, SIZE), 10),
+        "BLEU-4, 60 captions": Kind(sentences, 60, ngram.bleu(4)),
+        "BLEU-4, 300 captions": Kind(sentences, 300, ngram.bleu(4)),
+        "word error rate, 40 recordings": Kind(words, 40, speech.error_rate),
+        "R@5, 100 queries": Kind((ranks <= 5).astype(float), 100),
+        "mean reciprocal rank, 50 queries": Kind(1 / ranks, 50),
+        "median rank, 60 queries": Kind(ranks, 60, ranking.median_rank),
+        "AUROC of confidence, 80 answers": Kind(known, 80, confidence.auroc),
+        "Brier score, 80 answers": Kind(known, 80, confidence.brier),
+        "risk-coverage area, 80 answers": Kind(known, 80, confidence.aurc),
+        "CHAIR-i, 60 captions": Kind(absent, 60, objects.chair_i),
+    }
+
+
+def _sentences(chance: Chance, count: int) -> Rows:
+    """BLEU's counts of captions that copy their references more or less well."""
+    words = [f"w{number}" for number in range(400)]
+    odds = 1 / np.arange(1, 401)
+    said, references = [], []
+    for _ in range(count):
+        base = chance.choice(400, chance.integers(6, 14), p=odds / odds.sum())
+        skill = chance.beta(4, 1.5)
+        copies = [
+            np.where(chance.random(len(base)) < keep, base, chance.integers(0, 400, len(base))) for keep in (0.9, 0.9, skill)
+        ]
+        copies[2] = copies[2][: chance.integers(4, len(base) + 1)]
+        texts = [[words[number] for number in copy] for copy in copies]
+        said.append(texts[2])
+        references.append(texts[:2])
+    return ngram.bleu_rows(said, references)
+
+
+def covered(kind: Kind, experiments: int, seed: int) -> dict[str, list[bool]]:
+    """Whether each experiment's interval holds the truth, and whether the percentile interval does."""
+    chance = np.random.default_rng(seed)
+    truth = kind.measure(kind.rows)
+    groups = None if kind.clusters is None else _places(kind.clusters)
+    held: dict[str, list[bool]] = {"held": [], "percentile": []}
+    for number in range(experiments):
+        if groups is None:
+            picked, clusters = chance.integers(0, len(kind.rows), kind.drawn), None
+        else:
+            chosen = [groups[index] for index in chance.integers(0, len(groups), kind.drawn)]
+            picked = np.concatenate(chosen)
+            clusters = [place for place, group in enumerate(chosen) for _ in group]
+        rows = kind.rows[picked]
+        found = estimate(rows, kind.measure, clusters=clusters, rounds=ROUNDS, seed=number)
+        held["held"].append(found.low - 1e-12 <= truth <= found.high + 1e-12)
+        low, high = percentile(rows, kind.measure, clusters, np.random.default_rng(number))
+        held["percentile"].append(low - 1e-12 <= truth <= high + 1e-12)
+    return held
+
+
+def percentile(
+    rows: Rows, measure: Callable[[Rows], float], clusters: Sequence[int] | None, chance: Chance
+) -> tuple[float, float]:
+    """The plain percentile bootstrap, for comparison."""
+    groups = [np.array([place]) for place in range(len(rows))] if clusters is None else _places(np.array(clusters))
+    drawn = []
+    for _ in range(ROUNDS):
+        picked = chance.integers(0, len(groups), len(groups))
+        drawn.append(measure(rows[picked if clusters is None else np.concatenate([groups[index] for index in picked])]))
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _places(clusters: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    edges = np.flatnonzero(np.diff(clusters)) + 1
+    return np.split(np.arange(len(clusters)), edges)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiments", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", default=[], help="a kind, by a part of its name")
+    parser.add_argument("--out", type=Path, default=Path("build/scores/coverage.json"))
+    args = parser.parse_args()
+    table = kinds(np.random.default_rng(args.seed))
+    wanted = [name for name in table if not args.only or any(part in name for part in args.only)]
+    found: dict[str, dict[str, object]] = {}
+    print(f"{'share of 95 % intervals that hold the truth':45} {'ours':>36} {'percentile bootstrap':>36}")
+    for number, name in enumerate(wanted):
+        held = covered(table[name], args.experiments, args.seed + number)
+        ours, plain = (estimate([float(one) for one in held[key]]) for key in ("held", "percentile"))
+        fair = LOW <= ours.value <= HIGH
+        print(f"{name:45} {ours!s:>36} {plain!s:>36} {'' if fair else 'OUT'}", flush=True)
+        found[name] = {"held": ours._asdict(), "percentile": plain._asdict(), "fair": fair}
+    print(f"{sum(bool(row['fair']) for row in found.values())} of {len(found)} between {LOW:.0%} and {HIGH:.0%}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
