@@ -42,22 +42,20 @@ def test_a_name_that_is_not_known_is_answered_with_near_ones() -> None:
         find_tasks(["xyz"])
 
 
-def test_a_file_of_ones_own_may_hold_the_task_or_make_it(tmp_path: Path) -> None:
-    held = tmp_path / "held.py"
-    held.write_text(
+def test_a_file_of_ones_own_names_its_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
         "from sensorium.evaluation.task import Task\n"
         "task = Task('mine', 'about', lambda data, split: [], lambda item, reply: None, 'score')\n"
+        "other = Task('other', 'about', lambda data, split: [], lambda item, reply: None, 'score')\n"
     )
-    made = tmp_path / "made.py"
-    made.write_text(held.read_text().replace("task = ", "def task():\n    return "))
-    assert [task.name for task in find_tasks([str(held), "fsdd"])] == ["mine", "fsdd"]
-    assert find_tasks([str(made)])[0].about == "about"
+    assert [task.name for task in find_tasks([str(path), "fsdd"])] == ["mine", "other", "fsdd"]
 
 
-def test_a_file_that_makes_no_task_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_names_no_task_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.py"
     path.write_text("x = 1\n")
-    with pytest.raises(RequestError, match=r"empty\.py: gives NoneType, not a sensorium\.evaluation\.task\.Task\. Call"):
+    with pytest.raises(RequestError, match=r"empty\.py: names no sensorium\.evaluation\.task\.Task\. Write `task = Task"):
         find_tasks([str(path)])
     with pytest.raises(RequestError, match=r"gone\.py: is not there"):
         find_tasks([str(tmp_path / "gone.py")])
@@ -68,6 +66,9 @@ def test_an_installed_package_brings_tasks(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(registry, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
     assert "strange" in names()
     assert find_tasks(["strange"])[0].name == "strange"
+    point = importlib.metadata.EntryPoint("strange", "tests.evaluation.tasks.published:FOLDERS", registry.GROUP)
+    with pytest.raises(RequestError, match=r"published:FOLDERS: gives dict, not a sensorium\.evaluation\.task\.Task\. Let the"):
+        find_tasks(["strange"])
 
 
 def strange() -> Task:
@@ -83,5 +84,5 @@ def test_the_documents_name_every_task_and_the_folder_it_reads(tmp_path: Path) -
         with pytest.raises(RequestError) as caught:
             list(task.items(tmp_path, task.splits[-1]))
         wanted = caught.value.remedy.partition("data folder: ")[2]
-        first = wanted.partition(",")[0].partition(" with ")[0].partition(" (")[0].partition(" ...")[0]
+        first = wanted.partition(",")[0].partition(" with ")[0].partition(" (")[0].partition(" and ")[0]
         assert first in said, (name, first)

@@ -81,7 +81,7 @@ def find_tasks(wanted: Sequence[str], *, trust: bool = False) -> list[Task]:
     """Tasks in the order given, each once.
 
     Args:
-        wanted: names of tasks or of `GROUPS`; `FILE.yaml` in the form of lmms-eval; `FILE.py`, whose `task` is the Task.
+        wanted: names of tasks or of `GROUPS`; `FILE.yaml` in the form of lmms-eval; `FILE.py`, for every Task that it names.
         trust: Python files beside a YAML may be run. A `.py` named as a task is run in any case: naming it asks for that.
 
     Raises:
@@ -89,23 +89,23 @@ def find_tasks(wanted: Sequence[str], *, trust: bool = False) -> list[Task]:
     """
     found: dict[str, Task] = {}
     for name in (one for group in wanted for one in GROUPS.get(group, (group,))):
-        task = _find(name, trust)
-        found.setdefault(task.name, task)
+        for task in _find(name, trust):
+            found.setdefault(task.name, task)
     return list(found.values())
 
 
-def _find(name: str, trust: bool) -> Task:
+def _find(name: str, trust: bool) -> list[Task]:
     if name.endswith((".yaml", ".yml")):
         from sensorium.evaluation.tasks.yaml_task import read_yaml
 
-        return read_yaml(Path(name), trust=trust)
+        return [read_yaml(Path(name), trust=trust)]
     if name.endswith(".py"):
         return _own(Path(name))
     if name in _OURS:
-        return _OURS[name]()
+        return [_OURS[name]()]
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return _made(point.load(), f"{point.value} of {point.dist.name if point.dist else 'a package'}")
+            return [_made(point.load(), point.value)]
     known = [*names(), *GROUPS]
     near = get_close_matches(name, known, 3, 0.5)
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
@@ -113,8 +113,8 @@ def _find(name: str, trust: bool) -> Task:
     raise RequestError(f"task {name!r}", "is not known", remedy)
 
 
-def _own(path: Path) -> Task:
-    """The Task that a file of one's own calls `task`."""
+def _own(path: Path) -> list[Task]:
+    """The Tasks to which a file of one's own gives names."""
     if not path.is_file():
         raise RequestError(str(path), "is not there", "Check the path of the task")
     label = f"sensorium_task_{path.stem}"
@@ -123,12 +123,15 @@ def _own(path: Path) -> Task:
     module = importlib.util.module_from_spec(spec)
     sys.modules[label] = module  # dataclasses look their own module up
     spec.loader.exec_module(module)
-    return _made(getattr(module, "task", None), str(path))
+    found = [value for value in vars(module).values() if isinstance(value, Task)]
+    if not found:
+        raise RequestError(str(path), "names no sensorium.evaluation.task.Task", "Write `task = Task(...)`")
+    return found
 
 
 def _made(value: object, place: str) -> Task:
     made = value() if callable(value) else value
     if not isinstance(made, Task):
         problem = f"gives {type(made).__name__}, not a sensorium.evaluation.task.Task"
-        raise RequestError(place, problem, "Call the Task `task`, or a function that returns it")
+        raise RequestError(place, problem, "Let the entry point name a Task, or a function that returns one")
     return made
