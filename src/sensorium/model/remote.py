@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -83,7 +84,7 @@ class RemoteModel:
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
         """Many conversations, at most `concurrency` of them at once, answers in order; raises what `stream` raises."""
         one = self._chooser() if sampling.choices else self._answer
-        return self._together([lambda messages=messages: one(messages, sampling) for messages in conversations])
+        return self._together([partial(one, messages, sampling) for messages in conversations])
 
     def close(self) -> None:
         """Give up the connections."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from sensorium.errors import RequestError, ServerError
@@ -60,7 +61,7 @@ class Scorer:
         if self.way == "top":
             return self._top(turns, answers)
         read = self._prompted if self.way == "prompt" else self._echoed
-        rows: list[_Row] = self.together([lambda answer=answer: read(turns, answer) for answer in (None, *answers)])
+        rows: list[_Row] = self.together([partial(read, turns, answer) for answer in (None, *answers)])
         return [_behind(rows[0], row) for row in rows[1:]]
 
     def _prompted(self, turns: Sequence[Block], answer: str | None) -> _Row:

@@ -12,7 +12,7 @@ from sensorium.errors import RequestError
 from sensorium.estimate import Estimate
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.result import Outcome, Result, TaskResult
-from sensorium.evaluation.variant import FLOORS, PLAIN
+from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
 
 
 def to_yaml(result: Result, name: str = "", tasks: Mapping[str, str] | None = None) -> str:
@@ -52,7 +52,9 @@ def _rows(task: TaskResult, kind: str, result: Result) -> list[EvalResult]:
 def _row(task: TaskResult, kind: str, result: Result, name: str, outcome: Outcome) -> EvalResult:
     found = outcome.scores[name]
     under = {
-        variant: task.outcomes[variant] for variant in (floor.name for floor in (*FLOORS, BLANKED)) if variant in task.outcomes
+        variant: task.outcomes[variant]
+        for variant in (floor.name for floor in (BLIND, SHUFFLED, BLANKED))
+        if variant in task.outcomes
     }
     floors = {
         floor: _figures(row.scores[name]) for floor, row in sorted({**under, **task.floors}.items()) if name in row.scores
