@@ -197,6 +197,7 @@ def test_cohens_d() -> None:
     assert found.low < found.value < found.high
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_holds_the_truth() -> None:
     """Two models of 80 and 70 % that share most of their luck, 40 items: of 200 intervals 95 % should hold 0.1."""
     dice, names, held = np.random.default_rng(3), [str(number) for number in range(40)], 0
@@ -216,3 +217,9 @@ def test_a_corpus_difference_of_means_is_the_paired_one() -> None:
     plain = difference((one - two)[:, 0].tolist(), names)
     assert found.difference.value == pytest.approx(plain.value) and math.isclose(found.difference.low, plain.low, abs_tol=0.01)
     assert found.p == pytest.approx(sign_flips((one - two)[:, 0].tolist(), names), abs=0.03)
+
+
+def test_bounds_that_are_nowhere_are_null_in_json(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", [0.3, 0.7], ["one", "one"]), write(tmp_path / "b", [0.1, 0.2], ["one", "one"])
+    row = json.loads(json.dumps(to_json(compare(a, b)), allow_nan=False))["tasks"][0]
+    assert row["difference"] == {"value": pytest.approx(0.35), "low": None, "high": None, "n": 2}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from sensorium.errors import DataError, RequestError
 from sensorium.estimate import Estimate, Rows, mcnemar
 from sensorium.evaluation.kept import Kept, read_answers, read_results
-from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, holm, sign_flips
+from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, finite, holm, sign_flips
 from sensorium.evaluation.result import Result, TaskResult
 from sensorium.evaluation.task import Corpus, Item
 from sensorium.evaluation.variant import PLAIN
@@ -242,7 +242,7 @@ def _missed(rows: Sequence[Kept], score: str, result: TaskResult) -> float:
     lacking = len(rows) - len(told)
     if not lacking:
         return 0.0
-    return round((result.outcomes[PLAIN.name].scores[score].value * len(rows) - fsum(told)) / lacking, 6)
+    return round((result.outcomes[PLAIN.name].scores[score].value * len(rows) - math.fsum(told)) / lacking, 6)
 
 
 def _words(row: Kept) -> list[Any]:
@@ -307,14 +307,14 @@ def _row(row: Compared) -> dict[str, Any]:
     return {
         "task": row.task,
         "score": row.score,
-        "a": row.a._asdict(),
-        "b": row.b._asdict(),
-        "difference": row.difference._asdict(),
-        "effect": None if row.effect is None else {"name": row.effect_name} | row.effect._asdict(),
+        "a": finite(row.a),
+        "b": finite(row.b),
+        "difference": finite(row.difference),
+        "effect": None if row.effect is None else {"name": row.effect_name} | finite(row.effect),
         "test": {"name": row.test, "p": row.p, "p_holm": row.p_holm, "mcnemar_p": row.mcnemar},
         "only_a": row.only_a,
         "only_b": row.only_b,
-        "kinds": [kind._asdict() | {"difference": kind.difference._asdict()} for kind in row.kinds],
+        "kinds": [kind._asdict() | {"difference": finite(kind.difference)} for kind in row.kinds],
         "items": [
             {
                 "id": pair.a.id,

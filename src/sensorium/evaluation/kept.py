@@ -40,7 +40,7 @@ def write_answers(folder: Path, task: str, variant: str, kept: Iterable[Kept]) -
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
         for row in kept:
-            file.write(json.dumps(_row(row), ensure_ascii=False, sort_keys=True) + "\n")
+            file.write(json.dumps(_row(row), ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n")
     part.replace(path)
 
 
@@ -60,7 +60,7 @@ def write_results(folder: Path, result: Result) -> None:
     """`results.json`, whole or not there."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{RESULTS}.part"
-    part.write_text(json.dumps(to_json(result), indent=2, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+    part.write_text(json.dumps(to_json(result), indent=2, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n", "utf-8")
     part.replace(folder / RESULTS)
 
 

@@ -13,6 +13,7 @@ from sensorium.errors import DataError
 from sensorium.estimate import Estimate, Rows, estimate
 from sensorium.evaluation.agreement import interval as interval_distance
 from sensorium.evaluation.agreement import krippendorff
+from sensorium.evaluation.paired import finite
 from sensorium.evaluation.votes import Vote
 
 Array = NDArray[np.float64]
@@ -47,10 +48,10 @@ class Preference:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
-            "strengths": {name: value._asdict() for name, value in self.strengths.items()},
-            "wins": [{"model": one, "over": other} | value._asdict() for (one, other), value in self.wins.items()],
-            "left": None if self.left is None else self.left._asdict(),
-            "agreement": None if self.agreement is None else self.agreement._asdict(),
+            "strengths": {name: finite(value) for name, value in self.strengths.items()},
+            "wins": [{"model": one, "over": other} | finite(value) for (one, other), value in self.wins.items()],
+            "left": None if self.left is None else finite(self.left),
+            "agreement": None if self.agreement is None else finite(self.agreement),
             "votes": self.votes,
             "ties": self.ties,
             "skipped": self.skipped,

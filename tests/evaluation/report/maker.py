@@ -52,10 +52,16 @@ def sounds(count: int) -> list[Item]:
 
 
 def guesser(skill: float, hostile: bool = False) -> Answer:
-    """A model that knows this share of the answers and is surer of those; now and then it says nothing or refuses."""
+    """A model that knows this share of the answers and is surer of those; now and then it says nothing or refuses.
+
+    Args:
+        hostile: its first answer is made to break out of a page.
+    """
 
     def answer(item: Item, dice: np.random.Generator) -> Reply:
         luck, sure = dice.random(), float(dice.beta(5, 2))
+        if hostile and item.sample.id == "000-0":
+            return Reply(HOSTILE, confidence=0.99)
         if luck < 0.02:
             return Reply("", "refused", notes=("picture 7.png: has 900 x 900 pixels, over the limit. Scale it down.",))
         if luck < 0.05:
@@ -63,8 +69,11 @@ def guesser(skill: float, hostile: bool = False) -> Answer:
         if luck < skill:
             return Reply(f"{item.gold['answer']}".capitalize() + ".", confidence=round(0.3 + 0.7 * sure, 3))
         wrong = [word for word in WORDS if word != item.gold["answer"]]
-        said = HOSTILE if hostile and luck > 0.97 else wrong[int(dice.integers(len(wrong)))]
-        return Reply(said, confidence=round(sure, 3), notes=("picture read in part",) if luck > 0.9 else ())
+        return Reply(
+            wrong[int(dice.integers(len(wrong)))],
+            confidence=round(sure, 3),
+            notes=("picture read in part",) if luck > 0.9 else (),
+        )
 
     return answer
 
@@ -158,7 +167,7 @@ def _outcome(folder: Path, data: Path, task: str, form: str, items: Sequence[Ite
     right = [0.0 if row.scores is None else row.scores["exact_match"] for row in rows]
     clusters = [item.cluster or item.sample.id for item in items]
     scores = {"exact_match": estimate(right, mean, clusters=clusters, rounds=200)}
-    if all(reply.confidence is not None for reply in replies):
+    if all(reply.confidence is not None for reply in replies) and 0 < sum(right) < len(right):
         both = confidence.confidence_rows([reply.confidence or 0.0 for reply in replies], right)
         for name, measure in (("ECE", confidence.calibration_error()), ("AUROC", confidence.auroc)):
             scores[f"confidence: {name}"] = estimate(both, measure, clusters=clusters, rounds=100)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from sensorium.evaluation.report.sample import Sample
 from sensorium.evaluation.report.view import TaskView, View, number, pinned, said
 
-_SPECIAL = re.compile(r"([\\`*_<>|&~$]|\](?=\()|^[#+=-])|(?<=^\d)([.)])")
+_SPECIAL = re.compile(r"([\\`*_<>|&~$]|\](?=\()|^[#+=-])|(?<=^\d)([.)])(?=\s)")
 _SPACE = re.compile(r"\s+")
 _EXAMPLES = 6
 

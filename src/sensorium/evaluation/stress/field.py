@@ -18,7 +18,7 @@ _WIBBLE = 100.0
 
 def scale_of(pixels: Pixels) -> float:
     """The shorter side in units of the 224 pixels for which the severities were published."""
-    return min(pixels.shape[:2]) / _PUBLISHED
+    return float(min(pixels.shape[:2])) / _PUBLISHED
 
 
 def convolve(pixels: Pixels, kernel: Plane) -> Pixels:
@@ -36,8 +36,8 @@ def gaussian(sigma: float) -> Plane:
     """A kernel of four deviations to each side, which sums to 1."""
     reach = np.arange(-math.ceil(4 * sigma), math.ceil(4 * sigma) + 1)
     line = np.exp(-(reach**2) / (2 * sigma**2))
-    kernel: Plane = np.outer(line, line)
-    return kernel / kernel.sum()
+    kernel: Plane = np.outer(line, line) / line.sum() ** 2
+    return kernel
 
 
 def streak(radius: float, sigma: float, degrees: float) -> Plane:
@@ -52,7 +52,8 @@ def streak(radius: float, sigma: float, degrees: float) -> Plane:
         for right in (0, 1):
             near = np.abs(1 - down - (y - row)) * np.abs(1 - right - (x - column))
             np.add.at(kernel, (row + down, column + right), weights * near)
-    return kernel / kernel.sum()
+    kernel /= kernel.sum()
+    return kernel
 
 
 def blurred(plane: Plane, sigma: float) -> Plane:
@@ -92,8 +93,8 @@ def plasma(height: int, width: int, decay: float, dice: Dice) -> Plane:
         field[::step, half::step] = _displaced(across, wibble, dice)
         field[half::step, ::step] = _displaced(along, wibble, dice)
         step, wibble = half, wibble / decay
-    field -= field.min()
-    return field[:height, :width] / field.max()
+    clouds: Plane = (field[:height, :width] - field.min()) / (field.max() - field.min())
+    return clouds
 
 
 def _displaced(four: Plane, wibble: float, dice: Dice) -> Plane:

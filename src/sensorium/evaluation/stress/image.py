@@ -92,13 +92,14 @@ def _zoom_blur(pixels: Pixels, level: int, _: Dice) -> Pixels:
 
 def _brightness(pixels: Pixels, level: int, _: Dice) -> Pixels:
     """The value of HSV raised; hue and saturation stay."""
-    value = pixels.max(2, keepdims=True)
-    raised = np.minimum(value + np.float32(0.1 * level), 1)
-    return np.where(value > 0, pixels / np.maximum(value, 1e-6) * raised, raised).astype(np.float32)
+    value: Pixels = pixels.max(2, keepdims=True)
+    raised = np.minimum(value + np.float32(0.1 * level), np.float32(1))
+    bright: Pixels = np.where(value > 0, pixels / np.maximum(value, np.float32(1e-6)) * raised, raised)
+    return bright
 
 
 def _contrast(pixels: Pixels, level: int, _: Dice) -> Pixels:
-    middle = pixels.mean((0, 1), keepdims=True)
+    middle: Pixels = pixels.mean((0, 1), keepdims=True)
     return (pixels - middle) * np.float32((0.4, 0.3, 0.2, 0.1, 0.05)[level - 1]) + middle
 
 
@@ -109,7 +110,8 @@ def _saturate(pixels: Pixels, level: int, _: Dice) -> Pixels:
     away = (value - pixels) / np.maximum(value - least, 1e-6)
     away = np.where(value > least, away, np.array([0, 1, 1], np.float32))
     saturation = (value - least) / np.maximum(value, 1e-6)
-    return (value * (1 - away * (saturation * factor + plus).clip(0, 1))).astype(np.float32)
+    rich: Pixels = (value * (1 - away * (saturation * factor + plus).clip(0, 1))).astype(np.float32)
+    return rich
 
 
 def _elastic(pixels: Pixels, level: int, dice: Dice) -> Pixels:

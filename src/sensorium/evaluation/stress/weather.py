@@ -30,7 +30,7 @@ def snow(pixels: Pixels, level: int, dice: Dice) -> Pixels:
     kernel = streak(radius * scale, fall * scale, dice.uniform(-135, -45))
     layer = convolve(flakes[..., None], kernel).clip(0, 1)
     pale = np.maximum(pixels, (pixels @ _GREY)[..., None] * 1.5 + 0.5)
-    return share * pixels + (1 - share) * pale + layer + layer[::-1, ::-1]
+    return (share * pixels + (1 - share) * pale + layer + layer[::-1, ::-1]).astype(np.float32)
 
 
 def frost(pixels: Pixels, level: int, dice: Dice) -> Pixels:
@@ -67,5 +67,5 @@ def fog(pixels: Pixels, level: int, dice: Dice) -> Pixels:
     """Clouds over the picture, then all scaled back so that its brightest place is as bright as it was."""
     thick, decay = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[level - 1]
     brightest = float(pixels.max())
-    clouds = plasma(*pixels.shape[:2], decay, dice)[..., None]
+    clouds = plasma(pixels.shape[0], pixels.shape[1], decay, dice)[..., None]
     return ((pixels + thick * clouds) * (brightest / (brightest + thick))).astype(np.float32)
