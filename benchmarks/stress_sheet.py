@@ -19,9 +19,9 @@ from sensorium.evaluation.variant import chance
 from sensorium.media.image import to_pillow
 from sensorium.parts import Sample
 
-SIDE, SHOWN, NAME, GAP = 192, 84, 92, 3
+SIDE, SHOWN, NAME, GAP, APART = 192, 72, 92, 3, 12
 SCENE = 11
-COLOURS = 96
+COLOURS = 256
 
 
 def sheet() -> Image.Image:
@@ -30,8 +30,8 @@ def sheet() -> Image.Image:
     pixels_CHW = torch.from_numpy(np.ascontiguousarray(scene.picture())).permute(2, 0, 1)
     item = Item(Sample("sheet", ()), {})
     rows = -(-len(HARMS) // 2)
-    column = NAME + 6 * (SHOWN + GAP)
-    page = Image.new("RGB", (2 * column + GAP, rows * (SHOWN + GAP) + GAP), "white")
+    column = NAME + 6 * (SHOWN + GAP) + APART
+    page = Image.new("RGB", (2 * column - APART + GAP, rows * (SHOWN + GAP) + GAP), "white")
     pen = ImageDraw.Draw(page)
     for place, kind in enumerate(HARMS):
         left, top = place // rows * column + GAP, place % rows * (SHOWN + GAP) + GAP
@@ -40,7 +40,7 @@ def sheet() -> Image.Image:
             harmed = corrupt(pixels_CHW, kind, level, chance(item, f"{kind}/0")) if level else pixels_CHW
             small = to_pillow(harmed).resize((SHOWN, SHOWN), Image.Resampling.LANCZOS)
             page.paste(small, (left + NAME + level * (SHOWN + GAP), top))
-    return page.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return page.quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
 
 
 def main(target: str) -> None:

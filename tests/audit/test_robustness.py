@@ -91,7 +91,7 @@ def test_a_model_that_follows_a_lying_caption_is_named() -> None:
     assert only(check(hedging)).passed, "to name the lie is not to follow it"
 
 
-@pytest.mark.parametrize("variant", ["no_image", "blind", "truncated_3"])
+@pytest.mark.parametrize("variant", ["no_image", "truncated_3"])
 def test_answers_about_a_medium_that_is_gone_are_counted_unless_they_say_so(variant: str) -> None:
     finding = only(check(sat(**{variant: sees(0.3, 5)})))
     assert not finding.passed and f"100% of {N} questions about a medium that " in finding.claim
@@ -103,6 +103,6 @@ def test_answers_about_a_medium_that_is_gone_are_counted_unless_they_say_so(vari
 
 
 def test_a_run_without_stress_or_with_few_items_is_not_judged() -> None:
-    assert check(sat()) == []
+    assert check(sat(blind=sees(0.3, 5))) == []
     few = sat(fog_3=sees(0.0, 1))
     assert check(Exam(TASK, ITEMS[:19], {name: rows[:19] for name, rows in few.kept.items()})) == []

@@ -30,14 +30,16 @@ def snow(pixels: Pixels, level: int, dice: Dice) -> Pixels:
     kernel = streak(radius * scale, fall * scale, dice.uniform(-135, -45))
     layer = convolve(flakes[..., None], kernel).clip(0, 1)
     pale = np.maximum(pixels, (pixels @ _GREY)[..., None] * 1.5 + 0.5)
-    return (share * pixels + (1 - share) * pale + layer + layer[::-1, ::-1]).astype(np.float32)
+    snowed: Pixels = (share * pixels + (1 - share) * pale + layer + layer[::-1, ::-1]).astype(np.float32)
+    return snowed
 
 
 def frost(pixels: Pixels, level: int, dice: Dice) -> Pixels:
     """Ice on a pane: crystals of six arms and clouded glass. The paper lays photographs of frost on the picture instead."""
     kept, laid = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[level - 1]
     ice = _ice(pixels.shape[0], pixels.shape[1], scale_of(pixels), dice)
-    return (kept * pixels + laid * ice[..., None] * _ICE).astype(np.float32)
+    frosted: Pixels = (kept * pixels + laid * ice[..., None] * _ICE).astype(np.float32)
+    return frosted
 
 
 def _ice(height: int, width: int, scale: float, dice: Dice) -> Plane:
