@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.estimate import Estimate, Rows, estimate, mean
-from sensorium.evaluation.kept import Kept, answers_path, read_answers
+from sensorium.evaluation.blanked import BLANKED
+from sensorium.evaluation.kept import Kept, read_answers
 from sensorium.evaluation.result import Result
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
 from sensorium.parts import Text
 
-BLANKED = "blanked"
-LOOKED_AT = (SHUFFLED.name, BLANKED, BLIND.name)
+LOOKED_AT = (SHUFFLED.name, BLANKED.name, BLIND.name)
 """The variants that take an item's own media away, the one that tells most first."""
 _DOWN = re.compile(r"\b(wer|cer|error|loss|distance)\b", re.IGNORECASE)
 
@@ -134,15 +134,15 @@ def open_exams(folder: Path, result: Result, tasks: Sequence[Task], data: Path) 
         tasks: those of the run. data: the folder of the data, as the run was given it.
 
     Raises:
-        RequestError: the data is not there. DataError: the plain answers are not.
+        RequestError: the data is not there. DataError: the answers are not.
     """
     by_name = {task.name: task for task in tasks}
     exams = []
     for row in result.tasks:
         task = by_name[row.task]
         items = list(task.items(data, str(row.about["split"])))[: row.about["limit"] or None]
-        there = [name for name in row.outcomes if name == PLAIN.name or answers_path(folder, row.task, name).is_file()]
-        exams.append(Exam(task, items, {name: read_answers(folder, row.task, name) for name in there}))
+        names = [PLAIN.name, *(name for name in LOOKED_AT if name in row.outcomes)]
+        exams.append(Exam(task, items, {name: read_answers(folder, row.task, name) for name in names}))
     return exams
 
 
@@ -152,8 +152,8 @@ def plain(text: str) -> str:
 
 
 def said(reply: Reply) -> str:
-    """An answer to compare; its signs where it has no words."""
-    return plain(reply.text) or reply.text.strip()
+    """An answer to compare: its words, or its signs where it has none; of a search what was found first."""
+    return plain(reply.text) or reply.text.strip() or next(iter(reply.ranking), "")
 
 
 def finishes(*rows: Kept) -> list[str]:
