@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sensorium.audit import grounding, hallucination, onesided, template
+from sensorium.audit import grounding, hallucination, onesided, robustness, template
 from sensorium.audit.contamination import contamination, memorised
 from sensorium.audit.exam import Exam
 from sensorium.data.row import Source
@@ -13,7 +13,7 @@ from sensorium.evaluation.task import Item
 from sensorium.fusion.layout import Layout
 from sensorium.protocols import Scores
 
-CHECKS = (grounding.check, onesided.check, hallucination.check, template.check)
+CHECKS = (grounding.check, onesided.check, hallucination.check, robustness.check, template.check)
 
 
 def findings(
