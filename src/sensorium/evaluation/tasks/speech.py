@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sensorium.estimate import Rows
 from sensorium.evaluation.metrics.speech import error_rate, word_rows
+from sensorium.evaluation.metrics.spoken import spoken_english
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import as_sentence, ask
 from sensorium.evaluation.tasks.layout import Layout
@@ -83,9 +84,7 @@ def _task(
 
 def spoken(text: str) -> str:
     """Whisper's normal form; what stands in brackets is read out by speakers, so it stays."""
-    from sensorium.evaluation.metrics.spoken import whisper_english
-
-    return whisper_english(text.replace("(", " ").replace(")", " "))
+    return spoken_english(text.replace("(", " ").replace(")", " "))
 
 
 def _right(item: Item, reply: Reply) -> Scores | None:
