@@ -17,6 +17,11 @@ from sensorium.evaluation.metrics.edits import edits
 Per = Literal["answer", "token", "byte"]
 
 
+_TOLD = re.compile(r"(?i:answer(?: is|:| is:)?)\s*(?i:option |choice )?[\[(*]*([A-Z])[\])*]*(?=$|[\s.,;:!])(?! [a-z])")
+_ALONE = re.compile(r"\A(?i:option |choice )?[\[(*]*([A-Za-z])[\])*]*[.:,]?\s*\Z")
+_MARKED = re.compile(r"(?m:^)\W*([A-Z])[.:,)](?=\s)|\A\(([a-z])\)\s|[(\[]([A-Z])[)\]]|\*\*([A-Z])\W?\*\*|\b([A-Z])\)")
+
+
 def plain(text: str) -> str:
     """Lower case, single spaces, no mark at the end."""
     return " ".join(text.lower().split()).rstrip(" .!?")
@@ -105,37 +110,25 @@ def letter_of(reply: str, choices: Sequence[str]) -> int | None:
     """Which choice a reply in words names, or None where it names none or several.
 
     Read in this order, the first that says anything decides: a letter after "answer is" or "answer:"; a letter that is the
-    whole reply; the text of a choice as the whole reply; a letter that opens the reply before a mark such as ")" or ".";
-    letters in brackets or in asterisks.
+    whole reply; the text of a choice as the whole reply; letters that open a line before a mark such as ")" or ".", or stand in
+    brackets or asterisks.
     """
     letters = ascii_uppercase[: len(choices)]
     if not letters:
         return None
-    one, text = rf"[\[(*]*([{letters}{letters.lower()}])[\])*]*", reply.strip()
-    capital = rf"[\[(*]*([{letters}])[\])*]*"
-    patterns = (
-        rf"(?i:answer(?: is|:| is:)?)\s*\**\s*(?i:option |choice )?{capital}(?=$|[\s.,;:!*])(?! [a-z])",
-        rf"\A(?i:option |choice )?{one}[.:,]?\s*\Z",
-        rf"\A(?:{capital}[.:,)]|\({one}\)|\*+{capital}[.:,)]?\*+)(?=\s)",
-    )
-    for pattern in patterns[:2]:
-        if named := {_place(groups, letters) for groups in _found(pattern, text)}:
+    text = reply.strip()
+    for pattern in (_TOLD, _ALONE):
+        if named := _named(pattern, text, letters):
             return named.pop() if len(named) == 1 else None
     whole = [place for place, choice in enumerate(choices) if plain(choice) and plain(choice) == plain(text)]
-    if whole:
-        return whole[0] if len(whole) == 1 else None
-    for pattern in (patterns[2], rf"[(\[]([{letters}])[)\]]|\*\*([{letters}])\*\*"):
-        if named := {_place(groups, letters) for groups in _found(pattern, text)}:
-            return named.pop() if len(named) == 1 else None
-    return None
+    named = set(whole) or _named(_MARKED, text, letters)
+    return named.pop() if len(named) == 1 else None
 
 
-def _found(pattern: str, text: str) -> list[tuple[str | None, ...]]:
-    return [match.groups() for match in re.finditer(pattern, text)]
-
-
-def _place(groups: Sequence[str | None], letters: str) -> int:
-    return letters.index(next(group for group in groups if group).upper())
+def _named(pattern: re.Pattern[str], text: str, letters: str) -> set[int]:
+    """The places of the letters found, as far as there are so many choices."""
+    found = {next(group for group in match.groups() if group).upper() for match in pattern.finditer(text)}
+    return {letters.index(letter) for letter in found if letter in letters}
 
 
 def yes_or_no(reply: str) -> bool | None:
