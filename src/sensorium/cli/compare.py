@@ -28,11 +28,17 @@ def run(
     from sensorium.evaluation.compare import compare, to_json
     from sensorium.evaluation.report.album import roots
     from sensorium.evaluation.report.compared import markdown, write_comparison
+    from sensorium.evaluation.stress.against import against, rows, table
 
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     with waiting("comparing"):
         comparison = compare(a, b, chosen, seed=seed)
+        harm = against(a, b, chosen, seed)
         paths = write_comparison(comparison, out, (*roots(a), *roots(b), *(data or ()))) if out is not None else ()
-    typer.echo(json.dumps(to_json(comparison), ensure_ascii=False) if as_json else markdown(comparison), nl=as_json)
+    if as_json:
+        typer.echo(json.dumps(to_json(comparison) | ({"harm": rows(harm)} if harm else {}), ensure_ascii=False))
+    else:
+        typer.echo(markdown(comparison), nl=False)
+        typer.echo(table(harm), nl=False)
     for path in paths:
         typer.echo(f"wrote {path}", err=True)

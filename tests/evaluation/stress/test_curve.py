@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sensorium.errors import DataError, RequestError
 from sensorium.estimate import Estimate, NotMeasured
 from sensorium.evaluation.kept import Kept, write_answers, write_results
 from sensorium.evaluation.result import Outcome, Result, TaskResult
+from sensorium.evaluation.stress.against import against, rows, table
 from sensorium.evaluation.stress.curve import Marks, corruption_error, curve, marks_of, read_marks
 from sensorium.evaluation.task import Reply
 from sensorium.evaluation.variant import PLAIN
@@ -78,8 +80,16 @@ def test_without_a_baseline_the_clean_error_stands_in() -> None:
 
 
 def test_a_score_that_is_an_error_is_summed_as_it_is() -> None:
-    found = corruption_error(marks(SHARES), marks(BASE), lower=True)
-    assert found.kinds["fog"].value == pytest.approx((0.8 + 0.5) / (0.6 + 0.3))
+    wrong, base = (marks_of(kept(shares), CURVES, "right", missed=1.0) for shares in (SHARES, BASE))
+    assert corruption_error(wrong, base).kinds["fog"].value == pytest.approx((0.8 + 0.5) / (0.6 + 0.3))
+
+
+def test_words_and_floors_do_not_count_unless_named() -> None:
+    curves = CURVES | {"removed": ("blind",), "typos": ("typos-1",)}
+    table = kept(SHARES | {"blind": 0.1, "typos-1": 0.5})
+    one = marks_of(table, curves, "right")
+    assert set(corruption_error(one).kinds) == {"fog", "jpeg"}
+    assert set(corruption_error(one, kinds=("typos",)).kinds) == {"typos"}
 
 
 def test_what_would_mean_nothing_is_refused() -> None:
@@ -104,16 +114,42 @@ def test_an_unread_answer_counts_as_missed() -> None:
     assert curve(marks_of(table, CURVES, "right", missed=1.0), "fog")[0].score.value == 1
 
 
+def run(folder: Path, said: Mapping[str, list[Kept]], main: str = "right") -> Path:
+    outcomes = {name: Outcome({}, len(some)) for name, some in said.items()}
+    task = TaskResult("colours", main, {"missed": {"wrong": 1.0}}, outcomes, {}, CURVES | {"removed": ("as it is",)})
+    write_results(folder, Result({}, {}, 0, (task,)))
+    for name, some in said.items():
+        write_answers(folder, "colours", name, some)
+    return folder
+
+
+def test_two_runs_are_set_against_each_other_in_a_table_and_in_json(tmp_path: Path) -> None:
+    a, b = run(tmp_path / "a", kept(SHARES)), run(tmp_path / "b", kept(BASE, seed=1))
+    found = against(a, b)
+    assert found["colours"] == corruption_error(marks(SHARES), marks(BASE, seed=1))
+    text = table(found)
+    assert "| colours | 0.604 [" in text and "| 200 | fog 0.636 [" in text and ", jpeg 0.571 [" in text
+    row = json.loads(json.dumps(rows(found)))["colours"]
+    assert row["mean"]["n"] == 200 and set(row["kinds"]) == {"fog", "jpeg"} and row["relative"]["low"] is not None
+    assert against(a, b, ("shapes",)) == {} and table({}) == ""
+
+
+def test_a_task_without_shares_is_named_as_not_measured(tmp_path: Path) -> None:
+    large = {name: [row._replace(scores={"right": 3.0}) for row in some] for name, some in kept(SHARES).items()}
+    found = against(run(tmp_path / "a", large), run(tmp_path / "b", large))
+    assert "not measured: score right: is 3 of one item" in table(found)
+    assert "is 3 of one item" in rows(found)["colours"]["reason"]
+
+
 def test_marks_are_read_from_a_run_folder(tmp_path: Path) -> None:
     table = kept(SHARES, n=20)
-    outcomes = {name: Outcome({}, 20) for name in table}
-    task = TaskResult("colours", "right", {}, outcomes, {}, CURVES)
-    write_results(tmp_path, Result({}, {}, 0, (task,)))
-    for name, rows in table.items():
-        write_answers(tmp_path, "colours", name, rows)
+    run(tmp_path, table)
     read = read_marks(tmp_path, "colours", ("fog",))
     assert read.curves == {"fog": CURVES["fog"]}
     assert all((read.columns[name] == marks_of(table, CURVES, "right").columns[name]).all() for name in CURVES["fog"])
+    assert not read.lower
+    wrong = {name: [row._replace(scores={"wrong": 1.0}) for row in some] for name, some in table.items()}
+    assert read_marks(run(tmp_path / "wrong", wrong, "wrong"), "colours", ("fog",)).lower, "its missed items count 1"
     with pytest.raises(DataError, match="holds no task shapes"):
         read_marks(tmp_path, "shapes")
     with pytest.raises(DataError, match="holds no snow of colours. Run it with --stress snow"):

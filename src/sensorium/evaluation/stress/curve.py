@@ -5,7 +5,8 @@ All of it is paired: each item's scores, as it is and harmed, of the model and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,11 @@ import numpy as np
 from sensorium.errors import DataError, RequestError
 from sensorium.estimate import Estimate, NotMeasured, Rows, estimate
 from sensorium.evaluation.kept import Kept, read_answers, read_results
+from sensorium.evaluation.stress.suite import GROUPS
 from sensorium.evaluation.variant import PLAIN
+
+COUNTED = frozenset(kind.name for group in ("image", "audio", "video") for kind in GROUPS[group])
+"""Kinds that a mean corruption error is over unless others are named: harms of media."""
 
 
 class Marks(NamedTuple):
@@ -23,6 +28,7 @@ class Marks(NamedTuple):
     Args:
         clusters: what each item is drawn with. curves: kinds to the names of their variants in order of level.
         columns: the scores `(n,)` by the variant's name, `as it is` among them. touched: share of the items that it changed.
+        lower: the score is itself an error, such as a word error rate.
     """
 
     score: str
@@ -31,6 +37,7 @@ class Marks(NamedTuple):
     curves: Mapping[str, tuple[str, ...]]
     columns: Mapping[str, Rows]
     touched: Mapping[str, float]
+    lower: bool = False
 
 
 class Point(NamedTuple):
@@ -58,7 +65,7 @@ def marks_of(kept: Mapping[str, Sequence[Kept]], curves: Mapping[str, Sequence[s
     """From answers by variant.
 
     Args:
-        score: its name. missed: what an item without a readable answer gets.
+        score: its name. missed: what an item without a readable answer gets; above 0 the score is an error.
 
     Raises:
         DataError: variants of different items, or a score that no item has.
@@ -81,10 +88,10 @@ def marks_of(kept: Mapping[str, Sequence[Kept]], curves: Mapping[str, Sequence[s
         for name in names
     }
     clusters = tuple(row.cluster or f"item {row.id}" for row in plain)
-    return Marks(score, ids, clusters, {kind: tuple(some) for kind, some in curves.items()}, columns, touched)
+    return Marks(score, ids, clusters, {kind: tuple(some) for kind, some in curves.items()}, columns, touched, missed > 0)
 
 
-def read_marks(folder: Path, task: str, kinds: Collection[str] = (), missed: float = 0.0) -> Marks:
+def read_marks(folder: Path, task: str, kinds: Collection[str] = ()) -> Marks:
     """The main score of a task in a run folder, for all its curves or for the kinds named.
 
     Raises:
@@ -97,6 +104,7 @@ def read_marks(folder: Path, task: str, kinds: Collection[str] = (), missed: flo
         raise DataError(str(folder), f"holds no {absent[0]} of {task}", f"Run it with --stress {absent[0]}")
     curves = {kind: names for kind, names in found.curves.items() if not kinds or kind in kinds}
     names = [PLAIN.name, *(name for some in curves.values() for name in some)]
+    missed = float(found.about.get("missed", {}).get(found.main, 0.0))
     return marks_of({name: read_answers(folder, task, name) for name in names}, curves, found.main, missed)
 
 
@@ -115,14 +123,13 @@ def curve(marks: Marks, kind: str, seed: int = 0) -> tuple[Point, ...]:
 
 
 def corruption_error(
-    model: Marks, baseline: Marks | None = None, kinds: Collection[str] = (), lower: bool = False, seed: int = 0
+    model: Marks, baseline: Marks | None = None, kinds: Collection[str] = (), seed: int = 0
 ) -> CorruptionError:
-    """The mean corruption error, and the relative one.
+    """The mean corruption error, and the relative one. The error is 1 less the score, unless the score is one itself.
 
     Args:
         baseline: a run of the same items; without it the model's own clean error stands at each level, and there is no relative
-            one. kinds: those that count; by default the ones that both runs have with the same levels.
-        lower: the score is itself an error, such as a word error rate; otherwise the error is 1 less the score.
+            one. kinds: those that count; by default all of `COUNTED` that both runs have with the same levels.
 
     Raises:
         RequestError: no such kind in both, or a score outside 0..1 that is no error. DataError: runs of different items.
@@ -132,58 +139,43 @@ def corruption_error(
         problem = f"asked {len(other.ids)} items, which are not the {len(model.ids)} of the model's run"
         raise DataError("baseline", problem, "Run both with the same tasks, split and --limit")
     both = [kind for kind, names in model.curves.items() if other.curves.get(kind) == names]
-    if absent := sorted(set(kinds) - set(both)) or ([] if both else ["any kind"]):
+    counted = [kind for kind in both if kind in (kinds or COUNTED)]
+    if absent := sorted(set(kinds) - set(both)) or ([] if counted else ["image"]):
         raise RequestError(f"stress {absent[0]}", "is not in both runs with the same levels", "Run both with the same --stress")
-    counted = [kind for kind in both if not kinds or kind in kinds]
-    slices, width = _slices(model, counted)
-    columns = [_errors(marks, name, lower) for marks in (model, other) for name in _names(marks, counted)]
-    if baseline is None:
-        columns[width:] = [columns[0]] * width
-    rows = np.stack(columns, 1)
+    clusters = model.clusters
 
-    def share(kind: str, relative: bool) -> Callable[[Rows], float]:
-        return lambda drawn: _ratio(drawn.mean(0), width, [slices[kind]], relative)
+    def ratios(relative: bool) -> Rows:
+        below = _sums(other, counted, relative) if baseline is not None else _sums(model, counted, relative, clean=True)
+        return np.concatenate([_sums(model, counted, relative), below], axis=1)
 
-    def whole(relative: bool) -> Estimate:
-        return estimate(
-            rows,
-            lambda drawn: _ratio(drawn.mean(0), width, list(slices.values()), relative),
-            clusters=model.clusters,
-            seed=seed,
-        )
-
-    each = {kind: estimate(rows, share(kind, False), clusters=model.clusters, seed=seed) for kind in counted}
-    missing = NotMeasured("it needs a baseline that was harmed too")
-    return CorruptionError(whole(False), missing if baseline is None else whole(True), each)
+    sums = ratios(relative=False)
+    each = {
+        kind: estimate(sums[:, [place, len(counted) + place]], _ratio, clusters=clusters, seed=seed)
+        for place, kind in enumerate(counted)
+    }
+    lost: Estimate | NotMeasured = NotMeasured("it needs a baseline that was harmed too")
+    if baseline is not None:
+        lost = estimate(ratios(relative=True), _ratio, clusters=clusters, seed=seed)
+    return CorruptionError(estimate(sums, _ratio, clusters=clusters, seed=seed), lost, each)
 
 
-def _names(marks: Marks, kinds: Sequence[str]) -> list[str]:
-    return [PLAIN.name, *(name for kind in kinds for name in marks.curves[kind])]
+def _sums(marks: Marks, kinds: Sequence[str], relative: bool, clean: bool = False) -> Rows:
+    """For each item and kind the errors summed over levels `(n, kinds)`: relative to the clean error, or that error alone."""
+    own = _errors(marks, PLAIN.name)
+    summed = [sum(own if clean else _errors(marks, name) for name in marks.curves[kind]) for kind in kinds]
+    levels = [len(marks.curves[kind]) * relative for kind in kinds]
+    return np.stack([total - count * own for total, count in zip(summed, levels, strict=True)], axis=1)
 
 
-def _slices(marks: Marks, kinds: Sequence[str]) -> tuple[dict[str, slice], int]:
-    """Where each kind's levels stand after the clean column, and how many columns there are."""
-    found, at = {}, 1
-    for kind in kinds:
-        found[kind] = slice(at, at + len(marks.curves[kind]))
-        at = found[kind].stop
-    return found, at
-
-
-def _errors(marks: Marks, name: str, lower: bool) -> Rows:
+def _errors(marks: Marks, name: str) -> Rows:
     column = marks.columns[name]
-    if not lower and len(column) and not (column.min() >= 0 and column.max() <= 1):
+    if not marks.lower and len(column) and (column.min() < 0 or column.max() > 1):
         problem = f"is {column.max():.3g} of one item, and an error is 1 less a score of 0..1"
-        raise RequestError(f"score {marks.score}", problem, "Name another score, or say that lower is better")
-    return column if lower else 1 - column
+        raise RequestError(f"score {marks.score}", problem, "Leave this task out")
+    return column if marks.lower else 1 - column
 
 
-def _ratio(means: Rows, width: int, kinds: Sequence[slice], relative: bool) -> float:
-    """The mean over kinds of the model's sum over the baseline's; nan where a baseline makes no error at all."""
-    own, other = means[:width], means[width:]
-    shares = []
-    for levels in kinds:
-        above = own[levels] - own[0] * relative
-        below = other[levels] - other[0] * relative
-        shares.append(float(above.sum() / below.sum()) if below.sum() else np.nan)
-    return float(np.mean(shares))
+def _ratio(rows: Rows) -> float:
+    """The mean over kinds of the model's sum over the baseline's; nan where a baseline loses nothing at all."""
+    above, below = np.split(rows.mean(0), 2)
+    return float(np.mean(above / below)) if below.all() else math.nan
