@@ -98,7 +98,7 @@ def covered(kind: Kind, experiments: int, seed: int) -> list[bool]:
     """Whether each experiment's interval holds the truth."""
     truth = kind.measure(kind.rows)
     found = (
-        estimate(rows, kind.measure, clusters=clusters, rounds=ROUNDS, seed=number)
+        estimate(rows, kind.measure, clusters=None if clusters is None else clusters.tolist(), rounds=ROUNDS, seed=number)
         for number, (rows, clusters) in enumerate(_experiments(kind, experiments, seed))
     )
     return [one.low - 1e-12 <= truth <= one.high + 1e-12 for one in found]
