@@ -14,8 +14,8 @@ import numpy as np
 from sensorium.errors import DataError, RequestError
 from sensorium.estimate import Estimate, Rows, mcnemar
 from sensorium.evaluation.kept import Kept, read_answers, read_results
-from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, finite, holm, sign_flips
-from sensorium.evaluation.result import Result, TaskResult
+from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, holm, sign_flips
+from sensorium.evaluation.result import Result, TaskResult, finite
 from sensorium.evaluation.task import Corpus, Item
 from sensorium.evaluation.variant import PLAIN
 from sensorium.parts import Json, Message, Sample, message_from_json

@@ -96,11 +96,6 @@ def corpus_difference(one: Rows, two: Rows, clusters: Sequence[str], measure: Ca
     return Paired(found, (far + 1) / (turns + 1), "approximate randomisation")
 
 
-def finite(value: Estimate) -> dict[str, float | None]:
-    """An estimate as JSON, in which a bound that is nowhere is null."""
-    return {name: number if math.isfinite(number) else None for name, number in value._asdict().items()}
-
-
 def _mean(rows: Rows) -> float:
     return float(rows.mean())
 

@@ -13,7 +13,7 @@ from sensorium.errors import DataError
 from sensorium.estimate import Estimate, Rows, estimate
 from sensorium.evaluation.agreement import interval as interval_distance
 from sensorium.evaluation.agreement import krippendorff
-from sensorium.evaluation.paired import finite
+from sensorium.evaluation.result import finite
 from sensorium.evaluation.votes import Vote
 
 Array = NDArray[np.float64]
@@ -137,7 +137,7 @@ def fit(wins_MM: Array) -> Array:
         strength_M = strength_M + step_M * min(1.0, 1 / max(float(np.abs(step_M).max()), 1e-300))
         if float(np.abs(step_M).max()) < _CLOSE:
             break
-    return strength_M - strength_M.mean()
+    return np.asarray(strength_M - strength_M.mean())
 
 
 def agreement(votes: Sequence[Vote], rounds: int = 1000, seed: int = 0) -> Estimate | None:

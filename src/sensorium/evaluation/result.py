@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,7 +96,7 @@ def to_json(result: Result) -> dict[str, Any]:
                 "task": item.task,
                 "claim": item.claim,
                 "passed": item.passed,
-                "estimate": None if item.estimate is None else item.estimate._asdict(),
+                "estimate": None if item.estimate is None else finite(item.estimate),
                 "evidence": list(item.evidence),
             }
             for item in result.findings
@@ -122,7 +123,7 @@ def from_json(row: Json) -> Result:
             item["task"],
             item["claim"],
             item["passed"],
-            None if item["estimate"] is None else Estimate(**item["estimate"]),
+            None if item["estimate"] is None else _estimate_of(item["estimate"]),
             tuple(item["evidence"]),
         )
         for item in row["findings"]
@@ -130,11 +131,21 @@ def from_json(row: Json) -> Result:
     return Result(row["model"], row["code"], row["seed"], tuple(tasks), tuple(findings))
 
 
+def finite(value: Estimate) -> dict[str, float | None]:
+    """JSON knows neither infinity nor nan: a bound that is nowhere, and a value that is none, are null."""
+    return {name: part if math.isfinite(part) else None for name, part in value._asdict().items()}
+
+
 def _outcome(item: Outcome) -> dict[str, Any]:
-    scores = {name: value._asdict() for name, value in item.scores.items()}
+    scores = {name: finite(value) for name, value in item.scores.items()}
     return {"scores": scores, "n": item.n, "unparsed": item.unparsed, "refused": item.refused, "unread": item.unread}
 
 
 def _outcome_of(row: Json) -> Outcome:
-    scores = {name: Estimate(**value) for name, value in row["scores"].items()}
+    scores = {name: _estimate_of(value) for name, value in row["scores"].items()}
     return Outcome(scores, row["n"], row["unparsed"], row["refused"], row["unread"])
+
+
+def _estimate_of(row: Json) -> Estimate:
+    nowhere = {"value": math.nan, "low": -math.inf, "high": math.inf}
+    return Estimate(**{name: nowhere[name] if part is None else part for name, part in row.items()})
