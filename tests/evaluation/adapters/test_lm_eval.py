@@ -136,6 +136,7 @@ def _same(mine: Any, reference: Any) -> None:
 
 def test_it_is_registered_under_its_name() -> None:
     assert get_model("sensorium") is SensoriumLM
+    assert get_model("hf").__name__ == "HFLM", "its own models are still there"
 
 
 def test_batches_do_not_change_what_is_said(place: Path) -> None:

@@ -85,14 +85,14 @@ class SensoriumLM(TemplateLM):  # type: ignore[misc]
         """The conversation as text, up to where an answer begins or its last message goes on."""
         return self.continues.chat(chat_history, add_generation_prompt)
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: object) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_options: object) -> list[int]:
         """Token ids; special tokens are put around a text as the tokenizer does it, unless the text has its first already."""
         start = self.continues.decode([self.prefix_token_id], False)
         special = not (start and string.startswith(start)) if add_special_tokens is None else add_special_tokens
         return self.continues.encode(string, special)
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[tuple[tuple[str, str] | None, list[int], list[int]]], **_: object
+        self, requests: Sequence[tuple[tuple[str, str] | None, list[int], list[int]]], **_options: object
     ) -> list[tuple[float, bool]]:
         pairs = [(context, continuation) for _, context, continuation in requests]
         found = [(row.logprob, row.greedy) for row in likelihoods(self.continues, pairs, self.batch_size, self.max_length)]
@@ -101,7 +101,7 @@ class SensoriumLM(TemplateLM):  # type: ignore[misc]
                 self.cache_hook.add_partial("loglikelihood", text, answer)
         return found
 
-    def loglikelihood_rolling(self, requests: Sequence[Instance], **_: object) -> list[float]:
+    def loglikelihood_rolling(self, requests: Sequence[Instance], **_options: object) -> list[float]:
         """The log-probability of whole texts; one longer than the model is read in windows, as lm-eval cuts them."""
         totals = []
         for (text,) in (request.args for request in requests):
@@ -117,7 +117,7 @@ class SensoriumLM(TemplateLM):  # type: ignore[misc]
             self.cache_hook.add_partial("loglikelihood_rolling", (text,), totals[-1])
         return totals
 
-    def generate_until(self, requests: Sequence[Instance], **_: object) -> list[str]:
+    def generate_until(self, requests: Sequence[Instance], **_options: object) -> list[str]:
         """What each context goes on with, up to one of its stop strings, the end of text or the limit."""
         asked = [request.args for request in requests]
         samplings = [_sampling(wanted, self.max_gen_toks) for _, wanted in asked]
