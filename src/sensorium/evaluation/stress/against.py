@@ -9,7 +9,7 @@ from typing import Any
 from sensorium.errors import DataError, RequestError
 from sensorium.estimate import Estimate, NotMeasured
 from sensorium.evaluation.kept import read_results
-from sensorium.evaluation.paired import finite
+from sensorium.evaluation.result import finite
 from sensorium.evaluation.stress.curve import COUNTED, CorruptionError, corruption_error, read_marks
 
 Found = Mapping[str, CorruptionError | NotMeasured]
