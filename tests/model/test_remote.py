@@ -123,6 +123,22 @@ def test_a_key_made_for_openai_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyP
     assert read_settings("openai:https://api.openai.com/v1#m", {}).key_variable == "OPENAI_API_KEY"
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\nX: y", "two words", "clé"])
+def test_a_broken_key_is_not_told(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MINE", key)
+    with pytest.raises(RequestError) as told:
+        remote.open("openai:http://127.0.0.1:1/v1#m", {"key_env": "MINE"})
+    assert str(told.value).startswith("environment variable MINE: holds characters that no key has")
+    assert key not in str(told.value) and KEY not in str(told.value)
+
+
+def test_a_line_end_behind_a_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SENSORIUM_API_KEY", f"{KEY}\n")
+    with opened(scripted(plain(completion("it")))) as (model, server):
+        model.answer([ASK], Sampling())
+        assert server.asked[0][1]["Authorization"] == f"Bearer {KEY}"
+
+
 # Opening
 
 

@@ -176,7 +176,7 @@ def open(  # noqa: A001 - `remote.open(...)` is how it reads
         ServerError: the server cannot be reached, refuses the key, has no such model or speaks another language.
     """
     settings = read_settings(name, args)
-    wire = Wire(settings, os.environ.get(settings.key_variable, ""))
+    wire = Wire(settings, _key(settings.key_variable))
     try:
         model, owner = _model(wire, settings)
         named = settings.model_copy(update={"model": model})
@@ -189,6 +189,15 @@ def open(  # noqa: A001 - `remote.open(...)` is how it reads
         raise
     kind = RemoteModel if offer.way == "none" else ScoringRemoteModel
     return kind(wire, named, Found(model, dialect, offer), Sender(named, limits or Limits(), access or Access()))
+
+
+def _key(variable: str) -> str:
+    """The key in an environment variable, "" where there is none."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        problem = "holds characters that no key has, such as a space or a line end"
+        raise RequestError(f"environment variable {variable}", problem, "Set it again")
+    return key
 
 
 def _model(wire: Wire, settings: Settings) -> tuple[str, str]:

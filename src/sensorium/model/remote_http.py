@@ -153,15 +153,15 @@ class Wire:
                     raise self._refused(response, b"".join(pieces).decode("utf-8", "replace"), path)
                 yield response, pieces
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            problem = f"cannot be reached ({_line(error)})"
+            problem = f"cannot be reached ({self._shown(_line(error))})"
             raise _AgainError(_caused(ServerError(name, problem, "Start the server, or check its address"), error)) from error
         except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
             raise self._slow(name) from error
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-            problem = f"broke off ({_line(error)})"
+            problem = f"broke off ({self._shown(_line(error))})"
             raise _AgainError(_caused(ServerError(name, problem, "Look into the server's log, or try again"), error)) from error
         except httpx2.HTTPError as error:
-            raise ServerError(name, f"cannot be used ({_line(error)})", "Look into the server's log") from error
+            raise ServerError(name, f"cannot be used ({self._shown(_line(error))})", "Look into the server's log") from error
 
     def _bounded(self, response: httpx2.Response, end: float) -> Iterator[bytes]:
         size = 0
@@ -264,7 +264,7 @@ def _seconds(rest: str | None) -> float | None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return str(error) or type(error).__name__
 
 
 def _caused(error: SensoriumError, cause: Exception) -> SensoriumError:
