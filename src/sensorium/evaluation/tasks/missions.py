@@ -73,7 +73,8 @@ def play(level: str, seed: int) -> Episode:
     things = {(thing.color, thing.type) for thing in room.grid.grid if thing is not None and thing.type != "wall"}
     mission = room.mission.replace(" a ", " the ")  # an article tells whether there are two of a kind
     others = tuple(other for other in _possible(mission, sorted(things)) if other != mission)
-    bot, action, frames = BabyAIBot(room), None, [_seen(room)]
+    solver: Any = BabyAIBot
+    bot, action, frames = solver(room), None, [_seen(room)]
     for _ in range(STEPS):
         action = bot.replan(action)
         _, _, ended, cut, _ = env.step(action)
