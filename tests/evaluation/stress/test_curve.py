@@ -154,3 +154,22 @@ def test_marks_are_read_from_a_run_folder(tmp_path: Path) -> None:
         read_marks(tmp_path, "shapes")
     with pytest.raises(DataError, match="holds no snow of colours. Run it with --stress snow"):
         read_marks(tmp_path, "colours", ("snow",))
+
+
+@pytest.mark.slow
+def test_intervals_of_the_mean_corruption_error_hold_the_truth_as_often_as_they_say() -> None:
+    """300 simulated pairs of runs on 150 items, some of which are harder for both models."""
+    truth = np.mean([(0.2 + 0.5) / (0.4 + 0.7), (0.1 + 0.3) / (0.25 + 0.45)])
+    held = 0
+    for seed in range(300):
+        dice = np.random.default_rng(seed)
+        hard = dice.choice([0.5, 1.5], 150)
+        own, other = (
+            {name: (dice.random(150) >= (1 - share) * hard).astype(np.float64) for name, share in shares.items()}
+            for shares in (SHARES, BASE)
+        )
+        ids = tuple(map(str, range(150)))
+        runs = [Marks("right", ids, ids, CURVES, columns, {}) for columns in (own, other)]
+        found = corruption_error(runs[0], runs[1], seed=seed).mean
+        held += found.low <= truth <= found.high
+    assert 0.92 <= held / 300 <= 0.98
