@@ -18,8 +18,9 @@ from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
 from sensorium.errors import RequestError
-from sensorium.evaluation.adapters.continuation import go_on, likelihoods, open_text
+from sensorium.evaluation.adapters.continuation import go_on, likelihoods
 from sensorium.evaluation.adapters.lm_eval import SensoriumLM
+from sensorium.evaluation.adapters.text_model import open_text
 from sensorium.model.convert import convert
 from sensorium.protocols import Sampling
 from tests.model.test_convert import text_folder

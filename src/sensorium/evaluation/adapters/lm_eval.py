@@ -17,7 +17,8 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from sensorium.errors import RequestError
-from sensorium.evaluation.adapters.continuation import Continues, go_on, likelihoods, open_text
+from sensorium.evaluation.adapters.continuation import go_on, likelihoods
+from sensorium.evaluation.adapters.text_model import Continues, open_text
 from sensorium.protocols import Sampling
 
 NAME = "sensorium"
