@@ -15,7 +15,7 @@ Rows = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
-_LEAVE_OUT, _STEP = 100, 50
+_LEAVE_OUT, _STEP, _FEW, _WIDEST = 100, 50, 30, 1.25
 
 
 class Estimate(NamedTuple):
@@ -54,11 +54,13 @@ def estimate(
 ) -> Estimate:
     """`measure` of the items, whose first axis counts them, with its 95 % interval.
 
-    The interval is a bootstrap's, BCa (Efron 1987), with the quantiles moved outwards as Student's t asks for the number of
-    clusters (the expanded percentile interval of Hesterberg 2015, arXiv:1411.5279): the plain percentile interval is too narrow
-    for few items or few clusters and lopsided for skewed scores; `benchmarks/coverage.py` counts how often each holds the
-    truth. The mean of scores that are all 0 or 1 gets Wilson's interval (1927), which does not shrink to a point when all
-    are right; with clusters it is of the effective number of items of Korn and Graubard (1998).
+    The interval is a bootstrap's: BCa (Efron 1987), since skewed scores have lopsided intervals, with the quantiles moved
+    outwards as Student's t asks for the number of clusters (Hesterberg 2015, arXiv:1411.5279) and as far as leaving clusters
+    out one by one shows a wider spread than drawing does. Of few clusters the corrections for bias and skew are mostly noise:
+    they count in the share n / (n + 30). The plain percentile interval is too narrow for few items or clusters;
+    `benchmarks/coverage.py` counts how often each holds the truth. The mean of scores that are all 0 or 1 gets Wilson's
+    interval (1927), which does not shrink to a point when all are right; with clusters it is of the effective number of items
+    of Korn and Graubard (1998).
 
     Scores other than 0 and 1 that are all alike still give a point, for nothing in them says how others may differ. One cluster
     alone gives an interval without bounds. Draws for which `measure` is nan (no item of one class, say) are left out.
@@ -156,9 +158,14 @@ def _levels(drawn: Rows, value: float, without: Rows, groups: int) -> tuple[floa
     below = (float((drawn < value).mean()) + float((drawn <= value).mean())) / 2
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
     off = np.nanmean(without) - without[~np.isnan(without)]
-    spread = float((off**2).sum()) ** 1.5
-    skew = float((off**3).sum()) / (6 * spread) if spread else 0.0
-    wide = _student(groups - 1) * math.sqrt(groups / (groups - 1))
+    spread, drawn_spread = math.sqrt(float((off**2).sum())), float(drawn.std())
+    skew = float((off**3).sum()) / (6 * spread**3) if spread else 0.0
+    trust = groups / (groups + _FEW)
+    bias, skew = bias * trust, skew * trust
+    wider = math.sqrt(groups / (groups - 1))
+    if drawn_spread and groups == len(off):
+        wider = min(max(wider, spread * math.sqrt((groups - 1) / groups) / drawn_spread), _WIDEST)
+    wide = _student(groups - 1) * wider
 
     def level(edge: float) -> float:
         return _NORMAL.cdf(bias + (bias + edge) / max(1 - skew * (bias + edge), 0.1))
