@@ -15,9 +15,9 @@ from sensorium.evaluation.metrics.objects import chair_i, chair_rows, chair_s, t
 from sensorium.evaluation.metrics.tokens import treebank_words
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import CAPTION, as_sentence, ask
+from sensorium.evaluation.tasks.kinds import ratio
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.rows import field, members, rows
-from sensorium.evaluation.tasks.short import ratio
 from sensorium.parts import Image
 from sensorium.protocols import Sampling
 

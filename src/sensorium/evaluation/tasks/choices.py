@@ -11,10 +11,10 @@ from sensorium.errors import DataError
 from sensorium.evaluation.metrics.answers import exact_match, letter_of, plain
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import BY_LETTER, LETTERS, SHORTLY, ask, lettered
+from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import LETTER
 from sensorium.evaluation.tasks.rows import Row, choices, field, members, picture, rows
-from sensorium.evaluation.tasks.short import share_of
 from sensorium.parts import Image, Message, Part, Sample, Text, Video
 
 MMMU = Layout("mmmu", "a folder for each subject, Accounting/validation-00000-of-00001.parquet (or validation.jsonl) ...")

@@ -19,7 +19,7 @@ from sensorium.errors import DataError, DependencyError
 from sensorium.parts import Source
 
 Row = dict[str, Any]
-_NAME = 512
+NAME = 512
 """Longer words than this are a picture's own bytes, not the name of its file."""
 
 
@@ -83,7 +83,7 @@ def picture(cell: Any, folder: Path) -> Source:
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes):
         return cell
-    if isinstance(cell, str) and 0 < len(cell) <= _NAME:
+    if isinstance(cell, str) and 0 < len(cell) <= NAME:
         return str(folder / cell)
     if isinstance(cell, str) and cell:
         try:

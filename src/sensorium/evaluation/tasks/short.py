@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sensorium.data.fault import Fault, refuse
 from sensorium.data.vqa import open_vqa
 from sensorium.errors import DependencyError
-from sensorium.estimate import Rows
 from sensorium.evaluation.metrics import answers
 from sensorium.evaluation.metrics.vqa import official, vqa_accuracy
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import SHORTLY, as_question, as_sentence, ask
+from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import OFFICIAL, PLAIN
 from sensorium.evaluation.tasks.rows import field, members, rows
@@ -107,23 +105,6 @@ def clotho_aqa_test() -> Task:
         needs=("audio",),
         extractor=PLAIN,
     )
-
-
-def share_of(name: str, score: Callable[[Item, Reply], Scores | None], part: str) -> Corpus:
-    """A score among the items whose gold has this `part`."""
-
-    def counted(items: Sequence[Item], replies: Sequence[Reply]) -> Rows:
-        pairs = ((item, score(item, reply)) for item, reply in zip(items, replies, strict=True))
-        found = [(float(item.gold["part"] == part), (scores or {}).get(name, 0.0)) for item, scores in pairs]
-        return np.array([(inside, inside * value) for inside, value in found]).reshape(-1, 2)
-
-    return Corpus(counted, ratio)
-
-
-def ratio(counts: Rows) -> float:
-    """The second column's sum over the first's; nan where that is 0."""
-    inside, value = counts.sum(0)
-    return float(value / inside) if inside else float("nan")
 
 
 def _public(

@@ -13,10 +13,10 @@ from sensorium.evaluation.metrics.objects import pope_f1, pope_precision, pope_r
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import SHORTLY, as_sentence, ask
 from sensorium.evaluation.tasks.captions import flickr8k
+from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import LIKELIER, YES_NO
 from sensorium.evaluation.tasks.rows import Row, field, rows
-from sensorium.evaluation.tasks.short import share_of
 from sensorium.parts import Image
 
 POPE = Layout(

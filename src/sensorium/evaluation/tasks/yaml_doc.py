@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 from sensorium.data.kinds import kind_of_name
 from sensorium.errors import RequestError
-from sensorium.evaluation.tasks.rows import Row
+from sensorium.evaluation.tasks.rows import NAME, Row, picture
 from sensorium.media.sniff import sniff
 from sensorium.parts import Audio, Image, Media, Message, Part, Text, Video
 
@@ -113,6 +113,8 @@ def _part(found: Any, folder: Path, place: str) -> Media:
         kind = sniff(found).partition("/")[0]
         if kind in _KINDS:
             return _KINDS[kind](found)
+    if isinstance(found, str) and len(found) > NAME:
+        return _part(picture(found, folder), folder, place)
     if isinstance(found, str | Path):
         named = kind_of_name(str(found))
         if named is not None:

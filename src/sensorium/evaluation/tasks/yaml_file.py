@@ -120,9 +120,10 @@ def _module(place: Path) -> Any:
     spec = importlib.util.spec_from_file_location(label, place)
     assert spec is not None and spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
+    sys.modules[label] = module  # dataclasses look their own module up
     try:
         spec.loader.exec_module(module)
     except ImportError as error:
+        del sys.modules[label]
         raise DependencyError(str(place), f"needs {error.name or error}", "Install it, or do without it") from error
-    sys.modules[label] = module
     return module

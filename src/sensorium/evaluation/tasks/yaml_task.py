@@ -75,7 +75,8 @@ class _Exam:
                 number += 1
 
     def _item(self, row: Row, identity: str, folder: Path) -> Item:
-        gold: Row = {"doc": {key: cell for key, cell in row.items() if _is_json(cell)}}
+        shown = self.file.values.get("doc_to_visual")
+        gold: Row = {"doc": {key: cell for key, cell in row.items() if key != shown and _is_json(cell)}}
         choices: tuple[str, ...] = ()
         if "doc_to_target" in self.file.values:
             gold["target"] = self._value("doc_to_target", row)
