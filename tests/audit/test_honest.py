@@ -15,8 +15,8 @@ from tests.audit.subjects import KINDS, Sighted, drawn, sit
 def honest(seed: int) -> Exam:
     """A run of 60, 120 or 250 items, of all kinds or of yes-or-no questions with 15, 50 or 85 % yes.
 
-    The model errs in 10 to 50 % of its looks; then it guesses anew each time, or the same for the same question. It may be wordy,
-    or say nothing at times.
+    The model errs in 10 to 50 % of its looks; then it guesses anew each time, or the same for the same question. It may be
+    wordy, or say nothing at times.
     """
     chance = random.Random(seed)
     count, yes = chance.choice((60, 120, 250)), chance.choice((None, None, 0.15, 0.5, 0.85))

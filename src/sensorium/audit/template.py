@@ -12,6 +12,7 @@ from sensorium.errors import SensoriumError
 from sensorium.evaluation.kept import Kept
 from sensorium.evaluation.result import Finding
 from sensorium.fusion.layout import Layout
+from sensorium.model.causal import PLAIN
 from sensorium.parts import Message, Sample, Text
 
 CHECK = "template"
@@ -106,64 +107,63 @@ def check(exam: Exam) -> list[Finding]:
 
 
 FORMS = {
-    "ChatML": ("<|im_start|>", "<|im_start|>{role}\n", "<|im_end|>"),
-    "Llama 3": ("<|start_header_id|>", "<|start_header_id|>{role}<|end_header_id|>\n\n", "<|eot_id|>"),
-    "Gemma": ("<start_of_turn>", "<start_of_turn>{role}\n", "<end_of_turn>"),
+    "ChatML": ("<|im_start|>", "<|im_start|>user\n", "<|im_end|>"),
+    "Llama 3": ("<|start_header_id|>", "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+    "Gemma": ("<start_of_turn>", "<start_of_turn>user\n", "<end_of_turn>"),
     "Mistral": ("[INST]", "[INST]", "[/INST]"),
 }
 """By family: the token that tells it, how a person's turn begins, and what ends it."""
-_ASKED, _SAID = "quarrel of magpies", "seven grey herons"
+_ASKED, _SAID, _MORE = "a quarrel of magpies", "seven grey herons", "three white swans"
 
 
 def probe(layout: Layout, known_sha256: str | None = None) -> list[Finding]:
-    """What the template of a model of ours does to a conversation of three turns.
+    """What the template of a model of ours does to a short conversation.
 
     Args:
         known_sha256: of the template that the weights were trained with.
     """
-    faults = list(_faults(layout))
     digest = hashlib.sha256(layout.template.encode()).hexdigest()
+    named = f"The checkpoint's chat template (SHA-256 {digest[:12]})"
+    if layout.template == PLAIN:
+        return [Finding(CHECK, "", f"{named} is the plain one, for weights that came without any.", True)]
+    faults = _faults(layout)
     if known_sha256 is not None and digest != known_sha256:
-        faults.append(
-            f"is not the one that the weights were trained with (SHA-256 {digest[:12]}, known is {known_sha256[:12]})"
-        )
+        faults.append(f"is not the one that the weights were trained with ({known_sha256[:12]})")
     if faults:
-        return [Finding(CHECK, "", f"The checkpoint's chat template {fault}.", False) for fault in faults]
-    return [
-        Finding(CHECK, "", f"The checkpoint's chat template (SHA-256 {digest[:12]}) asks for an answer as it should.", True)
-    ]
+        return [Finding(CHECK, "", f"{named} {fault}.", False) for fault in faults]
+    return [Finding(CHECK, "", f"{named} opens and ends turns as it should.", True)]
 
 
 def _faults(layout: Layout) -> list[str]:
-    turns = (
-        Message("user", (Text(_ASKED),)),
-        Message("assistant", (Text(_SAID),), learn=True),
-        Message("user", (Text("why"),)),
+    asked, said, more = (
+        Message(role, (Text(text),), learn=role == "assistant")
+        for role, text in (("user", _ASKED), ("assistant", _SAID), ("user", _MORE))
     )
     try:
-        whole, open_, closed = (
-            layout([Sample("probe", messages)], [{}], reply).ids_BL[0].tolist()
-            for messages, reply in ((turns, True), (turns[:1], True), (turns[:2], False))
+        prompt, row, whole = (
+            layout([Sample("probe", tuple(messages))], [{}], reply)
+            for messages, reply in (([asked], True), ([asked, said], False), ([asked, said, more], True))
         )
-        bare = layout([Sample("probe", turns[:1])], [{}], False).ids_BL[0].tolist()
-        swapped = layout([Sample("probe", (Message("system", turns[0].parts),))], [{}], False).ids_BL[0].tolist()
     except SensoriumError as error:
         return [f"refuses a plain conversation ({error.problem})"]
-    tokenizer = layout.tokenizer
-    text = tokenizer.decode(whole, skip_special_tokens=False)
+    before, told, text = (
+        layout.tokenizer.decode(batch.ids_BL[0].tolist(), skip_special_tokens=False) for batch in (prompt, row, whole)
+    )
     faults = []
-    if open_ == bare:
-        faults.append("does not open the assistant's turn: the answer begins where the question ends")
-    if swapped == bare:
+    begin = layout.special.get("bos_token")
+    if begin and text.replace(" ", "").startswith(2 * begin):
+        faults.append(f"begins the conversation twice, with two {begin}")
+    opened = told.partition(_SAID)[0]
+    if opened.startswith(before) and opened[len(before) :].strip():
+        faults.append(f"does not open the assistant's turn: the prompt lacks {opened[len(before) :].strip()!r}")
+    if text.partition(_ASKED)[2].partition(_SAID)[0] == text.partition(_SAID)[2].partition(_MORE)[0]:
         faults.append("does not say whose turn it is")
-    begin = tokenizer.token_to_id(layout.special.get("bos_token", "")) if layout.special.get("bos_token") else None
-    if begin is not None and len(whole) > 1 and whole[0] == whole[1] == begin:
-        faults.append(f"begins the conversation twice, with two {layout.special['bos_token']}")
-    said = max(place for place in range(len(closed)) if _SAID in tokenizer.decode(closed[place:], skip_special_tokens=False))
-    if layout.ends and not layout.ends & set(closed[said + 1 :]):
-        faults.append("ends the assistant's turn without any of the tokens that end an answer")
-    for family, (token, begins, ends) in FORMS.items():
-        told = tokenizer.token_to_id(token) is not None
-        if told and (begins.format(role="user") not in text or ends not in text[text.find(_ASKED) :]):
-            faults.append(f"does not write turns as {family} does, whose {token} the tokenizer has")
+    learned = row.ids_BL[0][row.learn_BL[0]].tolist()
+    if layout.ends and (not learned or learned[-1] not in layout.ends):
+        faults.append("ends the assistant's turn without a token that ends an answer")
+    forms = {name: form for name, form in FORMS.items() if layout.tokenizer.token_to_id(form[0]) is not None}
+    if forms and not any(
+        begins + _ASKED in text.replace("[INST] ", "[INST]") and ends in text for _, begins, ends in forms.values()
+    ):
+        faults.append(f"does not write turns as {' or '.join(forms)} does, whose tokens the tokenizer has")
     return faults
