@@ -1,6 +1,6 @@
 """Whether 95 % intervals are honest: how often they hold a truth that is known.
 
-    python -m benchmarks.coverage [--experiments 500] [--only accuracy] [--percentile]
+    python -m benchmarks.coverage [--experiments 2000] [--only accuracy] [--percentile]
 
 Each kind of score has a population of 20,000 items made by chance, so its true value is that of the whole population. An
 experiment draws a few items from it, or a few clusters, and asks `estimate` for the interval. The share of experiments whose
@@ -140,17 +140,17 @@ def _places(clusters: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiments", type=int, default=500)
+    parser.add_argument("--experiments", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", default=[], help="a kind, by a part of its name")
     parser.add_argument("--percentile", action="store_true", help="the plain percentile bootstrap beside it")
     parser.add_argument("--out", type=Path, default=Path("build/scores/coverage.json"))
     args = parser.parse_args()
     table = kinds(np.random.default_rng(args.seed))
-    wanted = [name for name in table if not args.only or any(part in name for part in args.only)]
+    wanted = [pair for pair in enumerate(table) if not args.only or any(part in pair[1] for part in args.only)]
     found: dict[str, dict[str, object]] = {}
     print("share of 95 % intervals that hold the truth", flush=True)
-    for number, name in enumerate(wanted):
+    for number, name in wanted:
         share = estimate(np.array(covered(table[name], args.experiments, args.seed + number), float))
         fair = LOW <= share.value <= HIGH
         found[name] = {"held": share._asdict(), "fair": fair}
