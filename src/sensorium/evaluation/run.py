@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 from sensorium.errors import RequestError
@@ -95,8 +96,7 @@ class _Run:
         self.split = options.split or task.splits[-1]
         if self.split not in task.splits:
             raise RequestError(f"split {self.split}", f"is none of {task.name}'s", f"Choose from {', '.join(task.splits)}")
-        every = list(task.items(options.data, self.split))
-        self.items = every[: options.limit] if options.limit else every
+        self.items = list(islice(task.items(options.data, self.split), options.limit or None))
         self.train = self._train()
         self.gallery = list(task.gallery(options.data, self.split)) if task.gallery is not None else []
 
