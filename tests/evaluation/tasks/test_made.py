@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from sensorium.data.synthetic import HELD_OUT, KINDS, World
+from sensorium.errors import DependencyError
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.evaluation.tasks.registry import GROUPS, find_tasks
 from sensorium.evaluation.variant import media, words_of
@@ -98,6 +100,19 @@ def test_missions_are_played_filmed_and_asked_among_four_that_the_room_allows() 
     film = video.decode(media(items[0])[0].source)
     assert len(film.times_F) > 1
     assert some("babyai", count=6)[1] == items
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "remedy"),
+    [("easy_vqa", "easy_vqa", "pip install easy-vqa==1.0"), ("babyai", "minigrid", "pip install 'sensorium[eval]'")],
+)
+def test_a_package_that_is_missing_is_named(name: str, package: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in [known for known in sys.modules if known.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DependencyError) as caught:
+        some(name, count=1)
+    assert str(caught.value) == f"the task {name}: needs the package {package.replace('_', '-')}. Run: {remedy}."
 
 
 def test_missions_of_the_examples_are_others(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from sensorium.errors import DataError, RequestError
+from sensorium.errors import DataError, DependencyError, RequestError
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.evaluation.tasks.registry import find_tasks
 from sensorium.evaluation.variant import media, words_of
@@ -261,6 +262,37 @@ def test_rooms_are_asked_in_plain_words(tmp_path: Path) -> None:
     assert task.answer is not None
     assert task.answer(item) == "Garbage bin."
     assert task.score(item, Reply("garbage bin")) == {"exact_match": 1.0}
+
+
+def test_parquet_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published.ai2d(tmp_path)
+    (task,) = find_tasks(["ai2d"])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DependencyError, match=r"test-00000-of-00001\.parquet: needs the package pyarrow\. Run: pip install 's"):
+        list(task.items(tmp_path, "test"))
+
+
+def test_broken_files_are_named_with_their_row(tmp_path: Path) -> None:
+    published.nlvr2(tmp_path)
+    path = tmp_path / "nlvr2" / "test1.json"
+    path.write_text(path.read_text().replace('"False"', '"perhaps"'))
+    (task,) = find_tasks(["nlvr2"])
+    with pytest.raises(DataError, match=r"test1\.json, label 'perhaps': is neither yes nor no"):
+        list(task.items(tmp_path, "test1"))
+    path.write_text(path.read_text().replace("perhaps", "True") + "{half\n")
+    with pytest.raises(DataError, match=r"test1\.json, row 3, row: is not JSON"):
+        list(task.items(tmp_path, "test1"))
+    published.gqa(tmp_path)
+    (tmp_path / "gqa" / "testdev_balanced_questions.json").write_text("[1]")
+    (task,) = find_tasks(["gqa"])
+    with pytest.raises(DataError, match=r"holds a list, and an object was expected"):
+        list(task.items(tmp_path, "testdev"))
+    published.clotho_aqa(tmp_path)
+    table = tmp_path / "clotho_aqa" / "clotho_aqa_test.csv"
+    table.write_text(table.read_text() + "river.wav,What?\n")
+    (task,) = find_tasks(["clotho_aqa_test"])
+    with pytest.raises(DataError, match=r"clotho_aqa_test\.csv, row 4: has not as many cells as the head"):
+        list(task.items(tmp_path, "test"))
 
 
 def test_a_column_that_is_missing_is_named(tmp_path: Path) -> None:

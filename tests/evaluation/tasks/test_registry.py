@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-from sensorium.errors import RequestError
+from sensorium.errors import DependencyError, RequestError
 from sensorium.evaluation.task import Task
 from sensorium.evaluation.tasks import registry
 from sensorium.evaluation.tasks.registry import GROUPS, find_tasks, names
@@ -59,6 +60,12 @@ def test_a_file_that_names_no_task_is_refused(tmp_path: Path) -> None:
         find_tasks([str(path)])
     with pytest.raises(RequestError, match=r"gone\.py: is not there"):
         find_tasks([str(tmp_path / "gone.py")])
+
+
+def test_yaml_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=r"my\.yaml: needs the package pyyaml\. Run: pip install 'sensorium\[eval\]'"):
+        find_tasks(["my.yaml"])
 
 
 def test_an_installed_package_brings_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

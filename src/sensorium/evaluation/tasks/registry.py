@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from sensorium.data.synthetic.questions import KINDS
-from sensorium.errors import RequestError
+from sensorium.errors import DependencyError, RequestError
 from sensorium.evaluation.task import Task
 from sensorium.evaluation.tasks import captions, choices, grounding, missions, retrieval, short, speech, truth, world
 
@@ -96,6 +96,8 @@ def find_tasks(wanted: Sequence[str], *, trust: bool = False) -> list[Task]:
 
 def _find(name: str, trust: bool) -> list[Task]:
     if name.endswith((".yaml", ".yml")):
+        if importlib.util.find_spec("yaml") is None:
+            raise DependencyError(name, "needs the package pyyaml", "Run: pip install 'sensorium[eval]'")
         from sensorium.evaluation.tasks.yaml_task import read_yaml
 
         return [read_yaml(Path(name), trust=trust)]
