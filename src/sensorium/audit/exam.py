@@ -141,7 +141,7 @@ def open_exams(folder: Path, result: Result, tasks: Sequence[Task], data: Path) 
     for row in result.tasks:
         task = by_name[row.task]
         items = list(task.items(data, str(row.about["split"])))[: row.about["limit"] or None]
-        names = [PLAIN.name, *(name for name in LOOKED_AT if name in row.outcomes)]
+        names = [PLAIN.name, *(name for name in row.outcomes if name != PLAIN.name)]
         exams.append(Exam(task, items, {name: read_answers(folder, row.task, name) for name in names}))
     return exams
 

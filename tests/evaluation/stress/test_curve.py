@@ -170,6 +170,6 @@ def test_intervals_of_the_mean_corruption_error_hold_the_truth_as_often_as_they_
         )
         ids = tuple(map(str, range(150)))
         runs = [Marks("right", ids, ids, CURVES, columns, {}) for columns in (own, other)]
-        found = corruption_error(runs[0], runs[1], seed=seed).mean
+        found = corruption_error(runs[0], runs[1], seed=seed, rounds=300).mean
         held += found.low <= truth <= found.high
     assert 0.92 <= held / 300 <= 0.98

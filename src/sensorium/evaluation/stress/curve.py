@@ -123,13 +123,14 @@ def curve(marks: Marks, kind: str, seed: int = 0) -> tuple[Point, ...]:
 
 
 def corruption_error(
-    model: Marks, baseline: Marks | None = None, kinds: Collection[str] = (), seed: int = 0
+    model: Marks, baseline: Marks | None = None, kinds: Collection[str] = (), seed: int = 0, rounds: int = 1000
 ) -> CorruptionError:
     """The mean corruption error, and the relative one. The error is 1 less the score, unless the score is one itself.
 
     Args:
         baseline: a run of the same items; without it the model's own clean error stands at each level, and there is no relative
             one. kinds: those that count; by default all of `COUNTED` that both runs have with the same levels.
+        seed, rounds: of the bootstrap.
 
     Raises:
         RequestError: no such kind in both, or a score outside 0..1 that is no error. DataError: runs of different items.
@@ -142,21 +143,20 @@ def corruption_error(
     counted = [kind for kind in both if kind in (kinds or COUNTED)]
     if absent := sorted(set(kinds) - set(both)) or ([] if counted else ["image"]):
         raise RequestError(f"stress {absent[0]}", "is not in both runs with the same levels", "Run both with the same --stress")
-    clusters = model.clusters
 
     def ratios(relative: bool) -> Rows:
         below = _sums(other, counted, relative) if baseline is not None else _sums(model, counted, relative, clean=True)
         return np.concatenate([_sums(model, counted, relative), below], axis=1)
 
+    def bounded(rows: Rows) -> Estimate:
+        return estimate(rows, _ratio, clusters=model.clusters, seed=seed, rounds=rounds)
+
     sums = ratios(relative=False)
-    each = {
-        kind: estimate(sums[:, [place, len(counted) + place]], _ratio, clusters=clusters, seed=seed)
-        for place, kind in enumerate(counted)
-    }
+    each = {kind: bounded(sums[:, [place, len(counted) + place]]) for place, kind in enumerate(counted)}
     lost: Estimate | NotMeasured = NotMeasured("it needs a baseline that was harmed too")
     if baseline is not None:
-        lost = estimate(ratios(relative=True), _ratio, clusters=clusters, seed=seed)
-    return CorruptionError(estimate(sums, _ratio, clusters=clusters, seed=seed), lost, each)
+        lost = bounded(ratios(relative=True))
+    return CorruptionError(bounded(sums), lost, each)
 
 
 def _sums(marks: Marks, kinds: Sequence[str], relative: bool, clean: bool = False) -> Rows:

@@ -15,7 +15,7 @@ from sensorium.parts import Audio, Document, Image, Media, Text, Video
 
 KEPT = (0.9, 0.5, 0.1)
 """Shares of a file's bytes that are left."""
-_LEAST = 64
+_LEAST = 24
 
 
 def _without(sort: type[Media], _level: int) -> Change:
