@@ -132,6 +132,8 @@ def test_a_target_may_be_the_choices_own_words_and_choices_a_list_or_a_template(
     assert [item.gold["right"] for item in read(folder(tmp_path, text))[1]] == [0, 1]
     text = CHOICE.replace("doc_to_choice: options", 'doc_to_choice: "{{[options[1], options[0]]}}"')
     assert read(folder(tmp_path, text))[1][0].choices == ("blue", "red")
+    text = CHOICE.replace("doc_to_choice: options", 'doc_to_choice: ["1", "0"]')
+    assert [item.gold["right"] for item in read(folder(tmp_path, text))[1]] == [0, 1]
     text = CHOICE.replace("doc_to_target: right", "doc_to_target: answer")
     with pytest.raises(RequestError, match=r"doc_to_target: gives 'Red', none of \['red', 'blue'\]"):
         read(folder(tmp_path, text))

@@ -109,8 +109,8 @@ class _Exam:
 
     def _place(self, target: Any, choices: Sequence[str]) -> int:
         """By number from 0, or by the choice's own words."""
-        if str(target) in choices:
-            return choices.index(str(target))
+        if isinstance(target, str) and target in choices:
+            return choices.index(target)
         if str(target).isdigit() and int(target) < len(choices):
             return int(target)
         raise self.file.error(
