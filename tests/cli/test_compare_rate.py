@@ -28,8 +28,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def test_compare_prints_a_table_and_writes_three_files(runs: tuple[str, str], tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["compare", *runs, "-o", str(tmp_path / "out"), "--tasks", "world_picture"])
     assert found.exit_code == 0, found.output
-    assert "A (olive) against B (tulip)" in found.stdout and "world\\_picture" in found.stdout
-    assert "world\\_sound |" not in found.stdout
+    assert "A (olive) against B (tulip)" in found.stdout and "world_picture" in found.stdout
+    assert "world_sound |" not in found.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "compare.json", "compare.md"]
 
 

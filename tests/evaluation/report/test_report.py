@@ -145,7 +145,8 @@ def test_any_words_stay_words(seen: View, words: str) -> None:
 @given(st.text(max_size=60))
 def test_any_words_stay_in_their_cell_of_markdown(words: str) -> None:
     safe = escape(words)
-    assert not re.search(r"(?<!\\)(?:\\\\)*[|<>*_`]", safe)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[|<>*`]", safe)
+    assert escape("world_picture _so_ __x") == "world_picture \\_so\\_ \\_\\_x"
     assert "\n" not in safe and not re.search(r"(?<!\\)(?:\\\\)*\]\(", safe)
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sensorium.evaluation.report.sample import Sample
-from sensorium.evaluation.report.view import TaskView, View, number, pinned, said
+from sensorium.evaluation.report.view import Curve, TaskView, View, number, pinned, said
 
-_SPECIAL = re.compile(r"([\\`*_<>|&~$]|\](?=\()|^[#+=-])|(?<=^\d)([.)])(?=\s)")
+_SPECIAL = re.compile(r"([\\`*<>|&~$]|(?<![^\W_])_|_(?![^\W_])|\](?=\()|^[#+=-])|(?<=^\d)([.)])(?=\s)")
 _SPACE = re.compile(r"\s+")
 _EXAMPLES = 6
 
@@ -81,11 +81,9 @@ def _task(view: View, task: TaskView) -> list[str]:
     parts.append(table((task.main, "score", "n", "unparsed", "refused", "unread"), rows))
     if task.more:
         parts.append(table(("also", "score", "n"), [(name, said(value), str(value.n)) for name, value in task.more.items()]))
-    for curve in task.curves:
-        points = [
-            (f"{label} ({amount})" if amount else label, said(value), str(value.n)) for label, value, amount in curve.points
-        ]
-        parts += [f"### {escape(curve.name)}", table((curve.across, task.main, "n"), points)]
+    for title, curves in (("Under stress", task.stress), ("With examples before the question", task.shots)):
+        if curves:
+            parts += [f"### {title}", *_curves(curves)]
     if task.calibration:
         bins = [(f"{item.low:.1f} to {item.high:.1f}", said(item.right), str(item.right.n)) for item in task.calibration.bins]
         scores = [(name, said(value), str(value.n)) for name, value in task.calibration.scores.items()]
@@ -97,6 +95,20 @@ def _task(view: View, task: TaskView) -> list[str]:
         parts.append(table(("", "asked", "right", "said", "confidence"), [_row(item) for item in task.samples[:_EXAMPLES]]))
     parts.append("### What pins this score\n\n" + table(("", "value"), pinned(view.result, task)))
     return [part for part in parts if part]
+
+
+def _curves(curves: Sequence[Curve]) -> list[str]:
+    """One table for all curves of the same levels."""
+    groups: dict[tuple[str, ...], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault(tuple(label for label, _, _ in curve.points), []).append(curve)
+    return [
+        table(
+            (some[0].across, *labels, "n"),
+            [(curve.name, *(said(value) for _, value, _ in curve.points), str(curve.points[0][1].n)) for curve in some],
+        )
+        for labels, some in groups.items()
+    ]
 
 
 def _row(sample: Sample) -> tuple[str, str, str, str, str]:

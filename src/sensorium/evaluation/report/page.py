@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ def render(template: str, folder: Path = _HERE, script: str = "script.jinja", **
     Args:
         folder: where template and script lie; what they import may lie here too.
     """
+    files = _files(folder)
+    style, code = (files.get_template(name).render() for name in ("style.jinja", script))
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+    return files.get_template(template).render(figure=figure, style=style, script=code, script_hash=digest, **values)
+
+
+@lru_cache(maxsize=4)
+def _files(folder: Path) -> Environment:
     files = Environment(
         loader=FileSystemLoader([folder, _HERE]),
         autoescape=True,
@@ -49,9 +58,7 @@ def render(template: str, folder: Path = _HERE, script: str = "script.jinja", **
         lstrip_blocks=True,
     )
     files.filters |= {"said": said, "number": number}
-    style, code = (files.get_template(name).render() for name in ("style.jinja", script))
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
-    return files.get_template(template).render(figure=figure, style=style, script=code, script_hash=digest, **values)
+    return files
 
 
 def _floor_marks(task: TaskView) -> list[Tick]:
