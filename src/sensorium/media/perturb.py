@@ -93,8 +93,8 @@ def echo(wave_T: Tensor, rate: int, seconds: float, seed: int, loud: float = 0.5
 
 def room(count: int, seed: int, loud: float = 0.5) -> Tensor:
     """What a click becomes: itself, then noise that fades by 60 dB over `count` samples and has `loud` ** 2 of its energy."""
-    tail_T = _normal(count, seed) * torch.exp(-math.log(1000.0) * torch.arange(count) / count)
-    tail_T = loud * tail_T / tail_T.norm()
+    noise_T = _normal(count, seed) * torch.exp(-math.log(1000.0) * torch.arange(count) / count)
+    tail_T: Tensor = loud * noise_T / noise_T.norm()
     tail_T[0] = 1.0
     return tail_T
 
