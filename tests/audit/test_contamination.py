@@ -48,7 +48,8 @@ def items(count: int, split: str = "test", seed: int = 5) -> list[Item]:
     made = []
     for index in range(count):
         scene = World(seed).scene(index, split)  # type: ignore[arg-type]
-        asked = next(one for one in scene.questions() if one.medium == "image")
+        questions = [one for one in scene.questions() if one.medium == "image"]
+        asked = questions[index % len(questions)]
         said = Message("user", (Image(png(scene.picture())), Text(asked.question)))
         made.append(Item(Sample(f"{split}-{index}", (said,)), {"answer": asked.answer}))
     return made
@@ -135,7 +136,7 @@ def test_other_pictures_of_the_same_world_are_no_leak() -> None:
     assert finding.estimate is not None and finding.estimate.high < 0.1
 
 
-def trained(on: Sequence[Item], steps: int = 40) -> Assistant:
+def trained(on: Sequence[Item], steps: int = 60) -> Assistant:
     """A tiny model taught right answers; its encoders stay as they were drawn."""
     torch.manual_seed(0)
     model = presets.tiny(layers=1)
@@ -154,7 +155,7 @@ def trained(on: Sequence[Item], steps: int = 40) -> Assistant:
 def test_a_model_trained_on_the_exam_is_told_from_one_trained_on_other_questions() -> None:
     exam, twins, other = items(30), items(30, seed=6), items(30, seed=7)
     guilty = memorised(trained(exam), EXAM, exam, twins)
-    assert not guilty.passed and guilty.estimate is not None and guilty.estimate.low > 0.2
+    assert not guilty.passed and guilty.estimate is not None and guilty.estimate.low > 0.5
     assert guilty.claim.startswith("The model is surer of this exam's answers than") and "30 items, 30 twins" in guilty.claim
     assert guilty.check == "memorised" and len(guilty.evidence) == 10
     assert memorised(trained(other), EXAM, exam, twins).passed
