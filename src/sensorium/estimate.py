@@ -56,11 +56,11 @@ def estimate(
 
     The interval is a bootstrap's: BCa (Efron 1987), since skewed scores have lopsided intervals, with the quantiles moved
     outwards as Student's t asks for the number of clusters (Hesterberg 2015, arXiv:1411.5279) and as far as leaving clusters
-    out one by one shows a wider spread than drawing does. Of few clusters the corrections for bias and skew are mostly noise:
-    they count in the share n / (n + 30). The plain percentile interval is too narrow for few items or clusters;
-    `benchmarks/coverage.py` counts how often each holds the truth. The mean of scores that are all 0 or 1 gets Wilson's
-    interval (1927), which does not shrink to a point when all are right; with clusters it is of the effective number of items
-    of Korn and Graubard (1998).
+    out one by one shows a wider spread than drawing does. Of few clusters the shape of the draws is mostly noise: that interval
+    counts in the share n / (n + 30), and Student's, of the same spread, in the rest. The plain percentile interval is too
+    narrow for few items or clusters; `benchmarks/coverage.py` counts how often each holds the truth. The mean of scores that
+    are all 0 or 1 gets Wilson's interval (1927), which does not shrink to a point when all are right; with clusters it is of
+    the effective number of items of Korn and Graubard (1998).
 
     Scores other than 0 and 1 that are all alike still give a point, for nothing in them says how others may differ. One cluster
     alone gives an interval without bounds. Draws for which `measure` is nan (no item of one class, say) are left out.
@@ -82,8 +82,7 @@ def estimate(
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return Estimate(value, -math.inf, math.inf, len(rows))
-    low, high = np.quantile(drawn, _levels(drawn, value, _without(rows, groups, measure), len(groups)))
-    return Estimate(value, float(low), float(high), len(rows))
+    return Estimate(value, *_ends(drawn, value, _without(rows, groups, measure), len(groups)), len(rows))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -153,24 +152,25 @@ def _without(rows: Rows, groups: Sequence[NDArray[np.int64]], measure: Callable[
     return np.array(values)
 
 
-def _levels(drawn: Rows, value: float, without: Rows, groups: int) -> tuple[float, float]:
-    """The two quantiles of the draws that bound the interval."""
+def _ends(drawn: Rows, value: float, without: Rows, groups: int) -> tuple[float, float]:
+    """The mean of the BCa interval and Student's, the first counting the more the more clusters there are."""
     below = (float((drawn < value).mean()) + float((drawn <= value).mean())) / 2
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
     off = np.nanmean(without) - without[~np.isnan(without)]
     spread, drawn_spread = math.sqrt(float((off**2).sum())), float(drawn.std())
     skew = float((off**3).sum()) / (6 * spread**3) if spread else 0.0
-    trust = groups / (groups + _FEW)
-    bias, skew = bias * trust, skew * trust
     wider = math.sqrt(groups / (groups - 1))
     if drawn_spread and groups == len(off):
         wider = min(max(wider, spread * math.sqrt((groups - 1) / groups) / drawn_spread), _WIDEST)
     wide = _student(groups - 1) * wider
+    trust = groups / (groups + _FEW)
 
-    def level(edge: float) -> float:
-        return _NORMAL.cdf(bias + (bias + edge) / max(1 - skew * (bias + edge), 0.1))
+    def end(edge: float) -> float:
+        level = _NORMAL.cdf(bias + (bias + edge) / max(1 - skew * (bias + edge), 0.1))
+        both = trust * float(np.quantile(drawn, level)) + (1 - trust) * (value + edge * drawn_spread)
+        return min(max(both, float(drawn.min())), float(drawn.max()))
 
-    return level(-wide), level(wide)
+    return end(-wide), end(wide)
 
 
 def _student(freedom: int) -> float:
