@@ -160,11 +160,15 @@ def test_a_cut_context_is_told(place: Path, caplog: pytest.LogCaptureFixture) ->
     assert f"1 of 1 contexts lost their beginning: the longest has {len(context) + 1} tokens, and 64 fit" in caplog.text
 
 
+def test_another_device_is_told_and_not_used(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    SensoriumLM(str(place / "ours"), device="cuda:0")
+    assert "models run on the CPU here; the device cuda:0 is not used" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
         ({"model": "openai:http://127.0.0.1:1/v1#m"}, "is a server, whose tokens are not to be had"),
-        ({"device": "cuda:0"}, "device: is 'cuda:0'"),
         ({"batch_size": "auto"}, "batch_size: is 'auto'"),
         ({"max_batch_size": 64}, "max_batch_size: is 64"),
         ({"quantize": "int2"}, "quantize: is 'int2'"),
