@@ -75,8 +75,19 @@ def test_commands_and_options() -> None:
     assert surface(typer.main.get_command(app)) == {
         "sensorium": ["--install-completion", "--show-completion", "--version"],
         "sensorium ask": sorted(
-            [*batch, *sampling, "--chat", "--choice", "--each", "--missing", "--seed", "--temperature", "--top-p", "--words"]
-            + ["arguments"]
+            [
+                *batch,
+                *sampling,
+                "--chat",
+                "--choice",
+                "--each",
+                "--missing",
+                "--seed",
+                "--temperature",
+                "--top-p",
+                "--words",
+                "arguments",
+            ]
         ),
         "sensorium caption": sorted([*batch, *sampling, "media"]),
         "sensorium transcribe": sorted(
