@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 from tokenizers import AddedToken
 
-from sensorium.audit.template import probe
+from sensorium.audit.template import check, probe
 from sensorium.fusion.layout import Layout
 from sensorium.model.causal import PLAIN
 from sensorium.model.presets import CHATML, tiny_blueprint
+from tests.audit.subjects import Broken, drawn, sit
 
 LLAMA = (
     "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
@@ -27,8 +29,9 @@ def layout(template: str, begin: str = "<|im_start|>", end: str = "<|im_end|>", 
     """Over the bytes of `tiny`, with these further tokens."""
     blueprint = tiny_blueprint()
     blueprint.tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in more])
-    ends = [blueprint.tokenizer.token_to_id(end)]
-    return Layout(blueprint.tokenizer, template, {"bos_token": begin, "eos_token": end}, 0, 1024, ends)
+    number = blueprint.tokenizer.token_to_id(end)
+    assert number is not None
+    return Layout(blueprint.tokenizer, template, {"bos_token": begin, "eos_token": end}, 0, 1024, [number])
 
 
 def faults(given: Layout, known: str | None = None) -> str:
@@ -73,3 +76,11 @@ def test_another_template_than_the_weights_learned_is_named() -> None:
     known = hashlib.sha256(CHATML.encode()).hexdigest()
     changed = CHATML.replace("<|im_end|>\\n", "<|im_end|>")
     assert f"is not the one that the weights were trained with ({known[:12]})" in faults(layout(changed), known)
+
+
+@pytest.mark.parametrize("text", ["a b " * 5000, "." * 20_000, "a-" * 5000, "\n" * 20_000, "a" * 20_000])
+def test_odd_long_answers_are_read_in_no_time(text: str) -> None:
+    exam = sit(Broken(how=text.replace("{", "")), drawn(10, 1), variants=())
+    began = time.process_time()
+    check(exam)
+    assert time.process_time() - began < 2

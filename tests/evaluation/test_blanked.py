@@ -54,7 +54,7 @@ def test_pages_become_white_pages_of_their_size() -> None:
 
 def test_the_item_keeps_its_words_and_its_name_and_is_the_same_each_time() -> None:
     parts = (Image(png(SCENE.picture())), Text("What is it?"), Document(pdf([["one"]])), Video(mkv(SCENE.clip())))
-    item = Item(Sample("a", (Message("user", parts),)), "moon")
+    item = Item(Sample("a", (Message("user", parts),)), {"answer": "moon"})
     fresh = BLANKED.change([item], 0)
-    assert fresh.sample.id == "a" and fresh.gold == "moon" and fresh.sample.messages[0].parts[1] == Text("What is it?")
+    assert fresh.sample.id == "a" and fresh.gold == item.gold and fresh.sample.messages[0].parts[1] == Text("What is it?")
     assert fresh == BLANKED.change([item], 0) != item

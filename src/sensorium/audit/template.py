@@ -22,11 +22,12 @@ _MARK = re.compile(
     r"|<0x[0-9A-F]{2}>|[ĠĊ▁�]|\{\{|\}\}|\{%"
 )
 _ROLE = re.compile(
-    r"\A\s*(?:assistant|user|system)\b\s*(?:\n|:)|\n\s*(?:#+ *)?(?:user|human|assistant|system|question|instruction) *(?:\n|:)",
+    r"\A\s*(?:assistant|user|system)\b\s*(?:\n|:)"
+    r"|\n[ \t]*(?:#+ *)?(?:user|human|assistant|system|question|instruction) *(?:\n|:)",
     re.IGNORECASE,
 )
-_LOOP = re.compile(r"\b(\w+(?:\W+\w+){0,7}?)(?:\W+\1){4,}\b", re.IGNORECASE)
 _ECHOED = 4
+_PHRASE, _AGAIN = 8, 4
 
 
 class Sign(NamedTuple):
@@ -73,7 +74,15 @@ def _unread(_: Exam, __: int, row: Kept) -> bool:
 
 
 def _loops(_: Exam, __: int, row: Kept) -> bool:
-    return _LOOP.search(row.reply.text) is not None
+    """A phrase of up to 8 words, five times running."""
+    words = plain(row.reply.text).split()
+    for size in range(1, _PHRASE + 1):
+        run = 0
+        for place in range(size, len(words)):
+            run = run + 1 if words[place] == words[place - size] else 0
+            if run >= _AGAIN * size:
+                return True
+    return False
 
 
 SIGNS = (
@@ -135,10 +144,8 @@ def probe(layout: Layout, known_sha256: str | None = None) -> list[Finding]:
 
 
 def _faults(layout: Layout) -> list[str]:
-    asked, said, more = (
-        Message(role, (Text(text),), learn=role == "assistant")
-        for role, text in (("user", _ASKED), ("assistant", _SAID), ("user", _MORE))
-    )
+    asked, more = Message("user", (Text(_ASKED),)), Message("user", (Text(_MORE),))
+    said = Message("assistant", (Text(_SAID),), learn=True)
     try:
         prompt, row, whole = (
             layout([Sample("probe", tuple(messages))], [{}], reply)
