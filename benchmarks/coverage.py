@@ -52,6 +52,7 @@ def kinds(chance: Chance) -> dict[str, Kind]:
     named = chance.poisson(3, SIZE)
     absent = np.stack([named, chance.binomial(named, 0.15)], 1).astype(float)
     sentences = _sentences(chance, 4000)
+    far = np.floor(chance.lognormal(4, 1.2, SIZE)) + 1
     return {
         "accuracy, 20 items": Kind(hard, 20),
         "accuracy, 40 items": Kind(easy, 40),
@@ -68,7 +69,7 @@ def kinds(chance: Chance) -> dict[str, Kind]:
         "word error rate, 40 recordings": Kind(words, 40, speech.error_rate),
         "R@5, 100 queries": Kind((ranks <= 5).astype(float), 100),
         "mean reciprocal rank, 50 queries": Kind(1 / ranks, 50),
-        "median rank, 60 queries": Kind(ranks, 60, ranking.median_rank),
+        "median rank, 60 queries": Kind(far, 60, ranking.median_rank),
         "AUROC of confidence, 80 answers": Kind(known, 80, confidence.auroc),
         "Brier score, 80 answers": Kind(known, 80, confidence.brier),
         "risk-coverage area, 80 answers": Kind(known, 80, confidence.aurc),

@@ -15,7 +15,7 @@ Rows = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
-_LEAVE_OUT, _STEP, _FEW, _WIDEST = 100, 50, 30, 1.25
+_LEAVE_OUT, _STEP, _FEW, _WIDEST, _COARSE = 100, 50, 30, 1.25, 20
 
 
 class Estimate(NamedTuple):
@@ -163,6 +163,9 @@ def _ends(drawn: Rows, value: float, without: Rows, groups: int) -> tuple[float,
     if drawn_spread and groups == len(off):
         wider = min(max(wider, spread * math.sqrt((groups - 1) / groups) / drawn_spread), _WIDEST)
     wide = _student(groups - 1) * wider
+    if len(np.unique(drawn)) <= _COARSE:  # such as a median of small whole numbers: only a value that can be drawn bounds it
+        low, high = np.quantile(drawn, [_NORMAL.cdf(-wide), _NORMAL.cdf(wide)])
+        return float(low), float(high)
     trust = groups / (groups + _FEW)
 
     def end(edge: float) -> float:
