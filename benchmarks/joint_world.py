@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.judged import On, judged
 from sensorium.batch import Modality, Placement
 from sensorium.data.synthetic import COLOURS, SHAPES, Scene, Split, World
 from sensorium.fusion.pairs import Pairs, Regions, Words, pad
@@ -98,10 +99,11 @@ class Splits(NamedTuple):
     test: Shown
 
 
-def splits(train_count: int, test_count: int, seed: int = 0, size: int = 64, steps: int = 500) -> Splits:
-    """Scenes of a world through a detector that was trained on the first thousand of its training scenes."""
-    world = World(seed, size)
-    taught, asked = (_scenes(world, split, count) for split, count in (("train", train_count), ("test", test_count)))
+def splits(train_count: int, test_count: int, seed: int = 0, size: int = 64, steps: int = 500, *, on: On = "test") -> Splits:
+    """Scenes through a detector that was trained on the first thousand of the training scenes; judged by `on`."""
+    aside = judged(on, size, seed)
+    taught = _scenes(World(seed, size), "train", train_count)
+    asked = _scenes(aside.world, aside.split, test_count)
     cut = [crops(scene) for scene in taught]
     detector = train_detector(taught[:1000], cut[:1000], steps)
     return Splits(show(taught, cut, detector), show(asked, [crops(scene) for scene in asked], detector))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.joint_world import DIM, Shown, splits
+from benchmarks.judged import On
 from sensorium.fusion.pairs import Pairs, Regions, Words
 from sensorium.model.joint import Joint
 from sensorium.model.joint_config import BlockConfig, JointBlueprint, JointConfig, RegionConfig, SingleStream, word_tokenizer
@@ -53,6 +54,10 @@ class Exam:
         """Which answers questions of one kind have, bool."""
         return torch.zeros(int(self.gold_Q.max()) + 1, dtype=torch.bool).index_fill(0, self.gold_Q[self.of(kind)], True)
 
+    def scenes(self, rows: Sequence[int] | None = None) -> list[int]:
+        """Of which scene each question is: questions about one scene are answered alike well."""
+        return [self.asked[row].scene for row in (range(len(self)) if rows is None else rows)]
+
     def of(self, kind: str) -> list[int]:
         """The rows of one kind."""
         return [row for row, item in enumerate(self.asked) if item.kind == kind]
@@ -67,9 +72,9 @@ class School(NamedTuple):
     answers: Sequence[str]
 
 
-def school(train: int, test: int, kinds: Sequence[str] = KINDS) -> School:
+def school(train: int, test: int, kinds: Sequence[str] = KINDS, on: On = "test") -> School:
     """Every question of these kinds about so many scenes."""
-    shown = splits(train, test)
+    shown = splits(train, test, on=on)
     taught, examined = list(_ask(shown.train, kinds)), list(_ask(shown.test, kinds))
     answers = sorted({item.answer for item in taught})
     examined = [item for item in examined if item.answer in answers]
@@ -78,13 +83,13 @@ def school(train: int, test: int, kinds: Sequence[str] = KINDS) -> School:
     return School(_exam(taught, shown.train, answers, reader), _exam(examined, shown.test, answers, reader), texts, answers)
 
 
-def build(texts: Sequence[str], answers: Sequence[str], width: int, depth: int) -> Joint:
-    """A single-stream model of this width and depth, a head every 32."""
+def build(texts: Sequence[str], answers: Sequence[str], width: int, depth: int, heads: int = 0) -> Joint:
+    """A single-stream model of this width and depth, with a head every 32 if their number is 0."""
     tokenizer = word_tokenizer(texts)
     config = JointConfig(
         vocabulary=tokenizer.get_vocab_size(),
         positions=32,
-        blocks=BlockConfig(width=width, heads=max(1, width // 32), mlp_width=2 * width),
+        blocks=BlockConfig(width=width, heads=heads or max(1, width // 32), mlp_width=2 * width),
         regions=RegionConfig(dim=DIM, at="boxes"),
         streams=SingleStream(depth=depth),
         answers=tuple(answers),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.judged import On
 from benchmarks.synthetic.fit import batches, fit, pictures, scenes
 from sensorium.data.synthetic import CLASSES, Dice, Scene, Thing, name
 from sensorium.data.synthetic.captions import hallucinate
@@ -19,42 +20,59 @@ from sensorium.model.pair import Pair, tiny_dual
 from sensorium.objectives.contrastive import Contrast, Doubt, Form, alike
 from sensorium.objectives.hallucination import HallucinationContrast
 
-RATE, WINDOW = 3e-3, 32
+WINDOW = 32
 NAMES = [[name(Thing(shape, colour, "large", (0.0, 0.0, 1.0, 1.0)), "en")] for colour, shape in CLASSES]
 
 
 class Budget(NamedTuple):
-    """How much is trained and measured: scenes, steps of `batch` pairs, and test scenes."""
+    """How much is trained and measured: scenes, steps of `batch` pairs, and how many scenes it is judged by, of which.
+
+    Args:
+        patch, width, depth: of the pictures' tower. rate: of learning.
+    """
 
     scenes: int = 4000
     steps: int = 1000
     batch: int = 64
     test: int = 480
+    on: On = "test"
+    patch: int = 8
+    width: int = 64
+    depth: int = 2
+    rate: float = 3e-3
 
 
-def naming(form: Form, wrong: float = 0.0, doubt: Doubt | None = None, budget: Budget | None = None) -> dict[str, Estimate]:
+WHOLE = Budget(16000, 3000, 64, patch=8, width=96, depth=3, rate=2e-3)
+"""For whole pictures, in which a thing is anywhere."""
+
+
+def naming(
+    form: Form, wrong: float = 0.0, doubt: Doubt | None = None, budget: Budget | None = None, *, whole: bool = False
+) -> dict[str, Estimate]:
     """Trained on captions of scenes of one thing, `wrong` of them shuffled; asked to name the things of new scenes.
 
-    The model sees a window of 32 pixels around the thing, which keeps its size in the picture; each caption is one of two.
+    The model sees a window of 32 pixels around the thing, which keeps its size in the picture; with `whole`, all 64 pixels.
+    Each caption is one of two.
 
     Returns:
-        `named`: the share of test scenes named rightly among 16 (chance 1/16); `fall`: by what share the loss fell.
+        `named`: the share of scenes named rightly among 16 (chance 1/16); `fall`: by what share the loss fell.
     """
-    budget = budget or Budget()
-    train, test = scenes(budget.scenes, single=True), scenes(budget.test, "test", single=True)
+    budget = budget or (WHOLE if whole else Budget())
+    train, test = scenes(budget.scenes, single=True), scenes(budget.test, budget.on, single=True)
     captions = [(said[0], said[3]) for said in (scene.captions() for scene in train)]
     told = shuffled(captions, wrong)
-    model, objective = _fresh(captions), Contrast(form, doubt)
-    pixels_PCHW, rows, chance = windows(train), batches(len(train), budget.batch), random.Random(0)
+    show = pictures if whole else windows
+    pixels_PCHW, rows, chance = show(train), batches(len(train), budget.batch), random.Random(0)
+    model, objective = _fresh(captions, budget, pixels_PCHW.shape[-1]), Contrast(form, doubt)
 
     def loss(step: int):  # type: ignore[no-untyped-def]
         which = rows(step)
         texts = [chance.choice(told[row]) for row in which]
         return objective(model.images(pixels_PCHW[which]), model.texts(texts), alike(texts))
 
-    course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, RATE)
+    course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, budget.rate)
     gold_P = torch.tensor([CLASSES.index(scene.things[0].pair) for scene in test])
-    named_P = model.eval().name(windows(test), model.classes(NAMES)).best_P
+    named_P = model.eval().name(show(test), model.classes(NAMES)).best_P
     return {"named": estimate((named_P == gold_P).numpy()), "fall": _plain(course.fall())}
 
 
@@ -90,7 +108,7 @@ def shuffled(captions: Sequence[tuple[str, ...]], share: float, seed: int = 0) -
 def invented(budget: Budget | None = None) -> dict[str, Estimate]:
     """How often the caption that a model chooses names a thing that is not there, without and with hallucinated negatives.
 
-    The model sees each thing cut out at its box, up to four on a sheet. Each test scene offers five captions worded alike: the
+    The model sees each thing cut out at its box, up to four on a sheet. Each scene offers five captions worded alike: the
     true list of its things, and four that name one thing more. CHAIR-i (Rohrbach et al. 2018) is counted over the captions
     that the model finds nearest: things named that are not in the picture, of all things named.
 
@@ -99,13 +117,13 @@ def invented(budget: Budget | None = None) -> dict[str, Estimate]:
         paired interval over scenes; `fall`: of the augmented loss.
     """
     budget = budget or Budget()
-    train, test = scenes(budget.scenes), scenes(budget.test, "test")
+    train, test = scenes(budget.scenes), scenes(budget.test, budget.on)
     captions = [scene.captions() for scene in train]
     pixels_PCHW, test_PCHW = sheets(train), sheets(test)
     offers = [offer(scene) for scene in test]
     counts: dict[str, np.ndarray] = {}
     for kind in ("plain", "augmented"):
-        model, objective = _fresh(captions), HallucinationContrast()
+        model, objective = _fresh(captions, budget, WINDOW), HallucinationContrast()
         rows, chance = batches(len(train), budget.batch), random.Random(0)
 
         def loss(step: int, model: Pair = model, kind: str = kind):  # type: ignore[no-untyped-def]
@@ -118,7 +136,7 @@ def invented(budget: Budget | None = None) -> dict[str, Estimate]:
             both_PD = model.texts([*texts, *lies])
             return objective(images_PD, both_PD[: len(which)], both_PD[len(which) :, None], alike(texts))  # noqa: B023
 
-        course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, RATE)
+        course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, budget.rate)
         counts[kind] = chair(model.eval(), test_PCHW, test, offers)
     both = np.concatenate([counts["plain"], counts["augmented"]], axis=1)
     return {
@@ -165,10 +183,10 @@ def _rate(rows: np.ndarray) -> float:
     return float(rows[:, 0].sum() / rows[:, 1].sum())
 
 
-def _fresh(captions: Sequence[tuple[str, ...]]) -> Pair:
+def _fresh(captions: Sequence[tuple[str, ...]], budget: Budget, size: int) -> Pair:
     torch.manual_seed(0)
-    lists = [text for row in captions for text in row]
-    return tiny_dual([*lists, *(text for row in NAMES for text in row)], size=WINDOW, depth=2)
+    texts = [*(text for row in captions for text in row), *(text for row in NAMES for text in row)]
+    return tiny_dual(texts, size=size, patch=budget.patch, width=budget.width, depth=budget.depth)
 
 
 def _plain(value: float) -> Estimate:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sensorium.data.synthetic import Scene, Split, World
+from benchmarks.judged import Judged, On, judged
+from sensorium.data.synthetic import Scene, World
 from sensorium.objectives.loss import Loss
 
 
@@ -54,9 +55,9 @@ def fit(
     return Course(_means(history[:tenth]), _means(history[-tenth:]))
 
 
-def scenes(count: int, split: Split = "train", seed: int = 0, *, single: bool = False) -> list[Scene]:
+def scenes(count: int, on: On | Literal["train"] = "train", *, single: bool = False) -> list[Scene]:
     """Of a world of 64 pixels; `single` are those of one thing of the 16 classes."""
-    world = World(seed)
+    world, split = Judged(World(0), "train") if on == "train" else judged(on)
     return [world.single(index, split) if single else world.scene(index, split) for index in range(count)]
 
 

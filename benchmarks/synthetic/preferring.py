@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.judged import On
 from benchmarks.synthetic.fit import batches, fit, scenes
 from sensorium.data.packing import Packed, grow, pack
 from sensorium.estimate import Estimate, estimate
@@ -21,13 +22,14 @@ BETAS: dict[Form, float] = {"dpo": 0.1, "ln-dpo": 5.0, "simpo": 2.0}
 
 
 class Budget(NamedTuple):
-    """Scenes; steps of plain learning, in which both wordings occur alike, and of preference; pairs a step."""
+    """Scenes; steps of plain learning, in which both wordings occur alike, and of preference; pairs a step; judged by."""
 
     scenes: int = 600
     test: int = 120
     plain_steps: int = 300
     steps: int = 100
     batch: int = 12
+    on: On = "test"
 
 
 class Asked(NamedTuple):
@@ -46,7 +48,7 @@ def prefer(form: Form, budget: Budget | None = None) -> dict[str, Estimate]:
         wording is ahead, after; `fall`: of the preference loss.
     """
     budget = budget or Budget()
-    train, test = _asked(budget.scenes, "train"), _asked(budget.test, "test")
+    train, test = _asked(budget.scenes, "train"), _asked(budget.test, budget.on)
     model = tiny(dim=48, layers=2)
     rows = batches(len(train), budget.batch)
     plain = NextToken()
@@ -95,9 +97,9 @@ def packed(model: MultimodalLM, some: Sequence[Asked], form: str) -> Packed:
     return pack([grow(model.batch([sample]), [1.0]) for sample in samples])
 
 
-def _asked(count: int, split: str) -> list[Asked]:
+def _asked(count: int, on: On | Literal["train"]) -> list[Asked]:
     found = []
-    for scene in scenes(count, split):  # type: ignore[arg-type]
+    for scene in scenes(count, on):
         for item in scene.questions():
             if item.kind == "colour":
                 found.append(Asked(item.question, f"I see {item.answer}.", f"It is {item.answer}."))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.judged import On
 from benchmarks.synthetic.asking import Exam, School, answering, build, right, school, seen
 from benchmarks.synthetic.fit import fit
 from sensorium.estimate import Estimate, estimate
@@ -26,7 +27,7 @@ REGION_BYTES = 4 * (64 + 4)
 
 
 class Budget(NamedTuple):
-    """Scenes, steps a task, questions a step; bytes of the replay buffer; samples for the Fisher information."""
+    """Scenes, steps a task, questions a step; bytes of the replay buffer; samples for the Fisher information; judged by."""
 
     scenes: int = 2500
     test: int = 300
@@ -34,27 +35,31 @@ class Budget(NamedTuple):
     batch: int = 64
     bytes: int = 1_000_000
     fisher: int = 200
+    on: On = "test"
 
 
 def forgetting(
     ways: Sequence[Way] = ("naive", "replay", "ewc", "averaged"), budget: Budget | None = None, *, told: bool = False
 ) -> dict[str, Estimate]:
     """By way: the mean over the first two tasks of accuracy right after learning less accuracy at the end (points / 100), and
-    the mean accuracy at the end over all three (`... end`). Intervals over test questions.
+    the mean accuracy at the end over all three (`... end`). Intervals over the judged
+    scenes.
 
     Args:
         told: it is known which task a question is of, so that only that task's answers compete, in training and after it. EWC
             guards weights, and no weight of the first task says that the answers of the third are wrong: it needs this.
     """
     budget = budget or Budget()
-    lessons = school(budget.scenes, budget.test, TASKS)
+    lessons = school(budget.scenes, budget.test, TASKS, budget.on)
     out: dict[str, Estimate] = {}
     for way in ways:
         stream = Stream(build(lessons.texts, lessons.answers, 64, 2), lessons, way, budget, told)
         after, end = stream.run()
         lost = np.concatenate([(after[task].double() - end[task].double()).numpy() for task in TASKS[:2]])
-        out[way] = estimate(lost)
-        out[f"{way} end"] = estimate(np.concatenate([end[task].double().numpy() for task in TASKS]))
+        of = {task: lessons.test.scenes(lessons.test.of(task)) for task in TASKS}
+        out[way] = estimate(lost, clusters=[scene for task in TASKS[:2] for scene in of[task]])
+        kept = np.concatenate([end[task].double().numpy() for task in TASKS])
+        out[f"{way} end"] = estimate(kept, clusters=[scene for task in TASKS for scene in of[task]])
     return out
 
 

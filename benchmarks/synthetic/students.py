@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from benchmarks.judged import On
 from benchmarks.synthetic.asking import Exam, answering, build, right, school, seen, size
 from benchmarks.synthetic.fit import Course, batches, fit
 from sensorium.estimate import Estimate, estimate
@@ -15,11 +16,13 @@ from sensorium.model.joint import Joint
 from sensorium.objectives.distillation import Distillation, Lessons, spread
 from sensorium.objectives.loss import Loss
 
-LESSONS = Lessons(logits=1.0, hidden=0.5, attention=1.0, gold=0.5, temperature=2.0)
+LESSONS = Lessons(logits=1.0, hidden=0.5, attention=1.0, gold=0.5, temperature=2.0, maps="divergence")
 
 
 class Budget(NamedTuple):
-    """Scenes, steps of the teacher and of the student, questions a step; width and depth of both."""
+    """Scenes, steps of the teacher and of the student, questions a step; width and depth of both, and heads, as many in both,
+    so that each has a head to learn from; judged by.
+    """
 
     scenes: int = 3000
     test: int = 300
@@ -28,10 +31,13 @@ class Budget(NamedTuple):
     batch: int = 64
     teacher: tuple[int, int] = (96, 3)
     student: tuple[int, int] = (64, 2)
+    heads: int = 4
+    lessons: Lessons = LESSONS
+    on: On = "test"
 
 
 def distil(budget: Budget | None = None) -> dict[str, Estimate]:
-    """Right answers among all questions of the test scenes.
+    """Right answers among all questions of the judged scenes, with intervals over scenes.
 
     Returns:
         `teacher`, `student`, `alone` (the same student without a teacher), `kept` (student by teacher, paired interval),
@@ -39,13 +45,13 @@ def distil(budget: Budget | None = None) -> dict[str, Estimate]:
         and of the terms `fall hidden` and `fall attention`.
     """
     budget = budget or Budget()
-    lessons = school(budget.scenes, budget.test)
-    teacher = build(lessons.texts, lessons.answers, *budget.teacher)
+    lessons = school(budget.scenes, budget.test, on=budget.on)
+    teacher = build(lessons.texts, lessons.answers, *budget.teacher, budget.heads)
     plain(teacher, lessons.train, budget.teacher_steps, budget.batch)
     teacher.eval().requires_grad_(False)
-    alone = build(lessons.texts, lessons.answers, *budget.student)
+    alone = build(lessons.texts, lessons.answers, *budget.student, budget.heads)
     plain(alone, lessons.train, budget.student_steps, budget.batch)
-    student = build(lessons.texts, lessons.answers, *budget.student)
+    student = build(lessons.texts, lessons.answers, *budget.student, budget.heads)
     course = taught(student, teacher, lessons.train, budget)
     marks = {
         name: right(model.eval(), lessons.test).numpy()
@@ -54,9 +60,10 @@ def distil(budget: Budget | None = None) -> dict[str, Estimate]:
     both = torch.stack([torch.from_numpy(marks["student"]), torch.from_numpy(marks["teacher"])], 1).double().numpy()
     falls = {f"fall {name}": course.fall(name) for name in ("logits", "hidden", "attention")}
     numbers = {"parameters": size(student) / size(teacher), "faster": _cpu(teacher, lessons.test) / _cpu(student, lessons.test)}
+    of = lessons.test.scenes()
     return (
-        {name: estimate(mark) for name, mark in marks.items()}
-        | {"kept": estimate(both, lambda rows: float(rows[:, 0].mean() / rows[:, 1].mean()))}
+        {name: estimate(mark, clusters=of) for name, mark in marks.items()}
+        | {"kept": estimate(both, lambda rows: float(rows[:, 0].mean() / rows[:, 1].mean()), clusters=of)}
         | {name: Estimate(value, value, value, 1) for name, value in {**numbers, "fall": course.fall(), **falls}.items()}
     )
 
@@ -76,7 +83,7 @@ def plain(model: Joint, exam: Exam, steps: int, batch: int, rate: float = 1.5e-3
 def taught(student: Joint, teacher: Joint, exam: Exam, budget: Budget, rate: float = 1.5e-3) -> Course:
     """All that a teacher shows: answers, hidden states and attention of evenly spread layers."""
     pairs = spread(budget.student[1], budget.teacher[1])
-    objective = Distillation(LESSONS, budget.student[0], budget.teacher[0], len(pairs))
+    objective = Distillation(budget.lessons, budget.student[0], budget.teacher[0], len(pairs))
     rows = batches(len(exam), budget.batch)
 
     def loss(step: int) -> Loss:

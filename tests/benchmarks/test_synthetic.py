@@ -23,6 +23,14 @@ def test_shuffled_captions_are_as_many_as_asked_and_all_of_others() -> None:
     assert sorted(told) == sorted(captions)
 
 
+def test_settings_are_chosen_by_other_scenes_than_those_reported_on() -> None:
+    keys = [{scene.key for scene in scenes(50, on, single=True)} for on in ("train", "dev", "test")]
+    assert [len(some) for some in keys] == [50, 50, 50]
+    assert len(set.union(*keys)) == 150
+    drawn = [{scene.picture().tobytes() for scene in scenes(50, on)} for on in ("train", "dev", "test")]
+    assert len(set.union(*drawn)) == 150
+
+
 def test_an_offer_is_one_true_list_and_four_with_one_thing_more() -> None:
     for scene in scenes(20, "test"):
         said = contrast.offer(scene)
