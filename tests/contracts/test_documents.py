@@ -151,6 +151,28 @@ def test_commands_and_options() -> None:
                 "-o",
             ]
         ),
+        "sensorium evaluate": sorted(
+            [
+                "--batch-size",
+                "--data",
+                "--json",
+                "--limit",
+                "--log-samples",
+                "--model-args",
+                "--num-fewshot",
+                "--output-path",
+                "--seed",
+                "--shots-curve",
+                "--split",
+                "--stress",
+                "--tasks",
+                "--train",
+                "--trust",
+                "-o",
+                "-t",
+                "model",
+            ]
+        ),
         "sensorium compare": sorted(["--data", "--json", "--output-path", "--seed", "--tasks", "-o", "a", "b"]),
         "sensorium rate": sorted(
             ["--data", "--json", "--limit", "--port", "--results", "--seed", "--tasks", "--votes", "runs"]

@@ -65,7 +65,7 @@ class Looker:
         yield answer.text
         yield answer
 
-    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:  # noqa: ARG002
         """By the mean colour of the last picture, "Nothing." without one."""
         if self.asked >= self.patience:
             raise KeyboardInterrupt

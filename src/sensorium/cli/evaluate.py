@@ -80,8 +80,13 @@ def run(
     with _told() as listen:
         result = evaluate(subject, chosen, options, folder, listen)
     _finish(folder, result, chosen, subject, options.data, train)
-    told = {"command": command_line(), "machine": platform.machine(), "python": platform.python_version()}
-    told |= {"data": str(options.data), "seconds": round(time.monotonic() - began, 1)}
+    told = {
+        "command": command_line(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "data": str(options.data),
+        "seconds": round(time.monotonic() - began, 1),
+    }
     (folder / "run.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
     if not samples:
         shutil.rmtree(folder / "answers")

@@ -128,7 +128,7 @@ def _chosen(subject: Subject, item: Item) -> Reply:
 
 
 def _reply(answer: Answer) -> Reply:
-    notes = tuple(f"{use.name}: {note}" for use in answer.usage.media for note in use.notes)
+    notes = (*answer.usage.notes, *(f"{use.name}: {note}" for use in answer.usage.media for note in use.notes))
     confidence = None if answer.confidence is None else _short(answer.confidence)
     return Reply(answer.text, answer.finish, confidence, notes=notes)
 

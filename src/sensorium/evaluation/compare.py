@@ -153,8 +153,8 @@ def _task(a: Path, b: Path, own: TaskResult, other: TaskResult, corpora: Mapping
     binary = {pair.score_a for pair in pairs} | {pair.score_b for pair in pairs} <= {0.0, 1.0}
     exact = mcnemar([pair.score_a > 0 for pair in pairs], [pair.score_b > 0 for pair in pairs]) if binary and pairs else None
     if corpus is not None:
-        sides = (_corpus_rows(rows, corpus) for rows in (first, second))
-        found = corpus_difference(*sides, clusters, corpus.measure, seed)
+        one, two = _corpus_rows(first, corpus), _corpus_rows(second, corpus)
+        found = corpus_difference(one, two, clusters, corpus.measure, seed)
     else:
         found = _by_items(values, clusters, exact, seed)
     return Compared(

@@ -148,4 +148,5 @@ def _outcome_of(row: Json) -> Outcome:
 
 def _estimate_of(row: Json) -> Estimate:
     nowhere = {"value": math.nan, "low": -math.inf, "high": math.inf}
-    return Estimate(**{name: nowhere[name] if part is None else part for name, part in row.items()})
+    value, low, high = (nowhere[name] if row[name] is None else row[name] for name in nowhere)
+    return Estimate(value, low, high, row["n"])

@@ -38,7 +38,7 @@ def run(path: Path, folder: Path) -> TaskResult:
 def test_a_task_in_python_has_under_forty_lines_and_stands_whole_in_the_documents() -> None:
     code = SHAPES.read_text("utf-8")
     assert len(code.splitlines()) < 40
-    assert f"```python\n{code}```" in (ROOT / "docs" / "tasks.md").read_text("utf-8")
+    assert f"```python\n{code}```" in (ROOT / "docs" / "evaluation.md").read_text("utf-8")
 
 
 def test_a_sighted_model_passes_it_and_falls_without_its_eyes(tmp_path: Path) -> None:
