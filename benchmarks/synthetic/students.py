@@ -16,7 +16,7 @@ from sensorium.model.joint import Joint
 from sensorium.objectives.distillation import Distillation, Lessons, spread
 from sensorium.objectives.loss import Loss
 
-LESSONS = Lessons(logits=1.0, hidden=0.5, attention=1.0, gold=0.5, temperature=2.0, maps="divergence")
+LESSONS = Lessons(logits=1.0, hidden=0.5, attention=3.0, gold=0.5, temperature=2.0, maps="divergence")
 
 
 class Budget(NamedTuple):
