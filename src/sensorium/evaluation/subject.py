@@ -13,7 +13,9 @@ import sensorium
 from sensorium.errors import RequestError
 from sensorium.evaluation.dictation import recogniser
 from sensorium.model import remote
+from sensorium.model.generate import Assistant
 from sensorium.model.load import folder_of, load
+from sensorium.model.seen import Seen
 from sensorium.parts import Json
 from sensorium.protocols import Embeds, Generates, Scores
 
@@ -69,7 +71,9 @@ def open_subject(name: str, args: Mapping[str, str]) -> Subject:
     if args.get("words", "yes") not in ("yes", "no"):
         raise RequestError("model argument words", f"is {args['words']!r}", "Give yes or no")
     model = load(name, quantize=quantize, words=args.get("words", "yes") == "yes")  # type: ignore[arg-type]
-    kind: Literal["sensorium", "foreign"] = "sensorium" if type(model).__name__ == "Assistant" else "foreign"
+    kind: Literal["sensorium", "foreign"] = "sensorium" if isinstance(model, Assistant) else "foreign"
+    if isinstance(model, Assistant):
+        model.seen = Seen(model.model)
     settings = {
         "template_sha256": digest_files(folder, _TEMPLATE),
         "preprocessing_sha256": digest_files(folder, _PREPROCESSING),

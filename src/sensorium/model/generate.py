@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sensorium.batch import Batch, Modality
+from sensorium.batch import Batch, Features, Modality
 from sensorium.errors import RequestError
 from sensorium.heads.beam import BeamState
 from sensorium.heads.text import Drawn, check_sampling, draw, generator, penalise_repetition, report
 from sensorium.model.dual import DualEncoder
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.model.seen import Prompt, Seen
 from sensorium.model.session import Session
 from sensorium.parts import Answer, Finish, Message, Sample, Text, TokenScore, Usage
 from sensorium.protocols import Sampling
@@ -43,10 +44,11 @@ class Assistant:
     Args:
         model: in evaluation mode.
         name: what people call it.
+        seen: keeps what media show, for a caller who asks much of the same ones and does not change the model.
     """
 
-    def __init__(self, model: MultimodalLM, name: str) -> None:
-        self.model, self.name = model, name
+    def __init__(self, model: MultimodalLM, name: str, seen: Seen | None = None) -> None:
+        self.model, self.name, self.seen = model, name, seen
 
     @property
     def defaults(self) -> Sampling:
@@ -71,12 +73,12 @@ class Assistant:
             yield answer
             return
         check_sampling(sampling)
-        batch = self._batch([messages], sampling)
+        prompt = self._prompt([messages], sampling.max_tokens)
         replies = [_Reply()]
-        for _ in self._grow(batch, replies, sampling):
+        for _ in self._grow(prompt, replies, sampling):
             if fresh := self._fresh(replies[0], sampling.stop):
                 yield fresh
-        yield self._answer(replies[0], batch, 0)
+        yield self._answer(replies[0], prompt.batch, 0)
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
         """Many conversations as one batch; each answer is the one it would get alone. Raises what `stream` raises."""
@@ -85,18 +87,18 @@ class Assistant:
             return []
         if sampling.choices:
             return [self._choose(messages, sampling) for messages in conversations]
-        batch = self._batch(conversations, sampling)
+        prompt = self._prompt(conversations, sampling.max_tokens)
         if sampling.beams > 1:
-            return self._beams(batch, sampling)
+            return self._beams(prompt, sampling)
         replies = [_Reply() for _ in conversations]
-        for _ in self._grow(batch, replies, sampling):
+        for _ in self._grow(prompt, replies, sampling):
             pass
-        return [self._answer(reply, batch, row) for row, reply in enumerate(replies)]
+        return [self._answer(reply, prompt.batch, row) for row, reply in enumerate(replies)]
 
     @torch.inference_mode()
     def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
         """The log-probability of each answer and of its end, media read once."""
-        return self._score(Sample("0", tuple(messages)), answers)[1]
+        return self._score(messages, answers)[1]
 
     def embed(self, messages: Sequence[Message]) -> Tensor:
         """Unit vectors `(len(messages), dim)` of the shared space."""
@@ -105,16 +107,19 @@ class Assistant:
 
     # One token after the other
 
-    def _batch(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Batch:
+    def _prompt(self, conversations: Sequence[Sequence[Message]], room: int = 0) -> Prompt:
         samples = [Sample(str(number), tuple(messages)) for number, messages in enumerate(conversations)]
-        return self.model.batch(samples, reply=True, room=sampling.max_tokens)
+        if self.seen is not None:
+            return self.seen.prompt(samples, room)
+        shown = [self.model.reader(sample) for sample in samples]
+        return Prompt(self.model.layout(samples, shown, True, room), shown)
 
     @torch.inference_mode()
-    def _grow(self, batch: Batch, replies: Sequence[_Reply], sampling: Sampling) -> Iterator[None]:
+    def _grow(self, prompt: Prompt, replies: Sequence[_Reply], sampling: Sampling) -> Iterator[None]:
         """Adds a token to every open reply at each step; rows that have ended leave the batch."""
-        session = Session(self.model, batch, sampling.max_tokens)
+        session = Session(self.model, prompt.batch, sampling.max_tokens, prompt.features)
         chances = [generator(sampling) for _ in replies]
-        prompts = [_words_of(batch, row) for row in range(len(replies))]
+        prompts = [_words_of(prompt.batch, row) for row in range(len(replies))]
         alive = list(range(len(replies)))
         logits_BV = session.logits()
         while True:
@@ -187,12 +192,13 @@ class Assistant:
     # Whole answers at once
 
     @torch.inference_mode()
-    def _beams(self, batch: Batch, sampling: Sampling) -> list[Answer]:
+    def _beams(self, prompt: Prompt, sampling: Sampling) -> list[Answer]:
         for name, given in (("stop", sampling.stop), ("top_logprobs", sampling.top_logprobs)):
             if given:
                 raise RequestError(name, "cannot be combined with beams", f"Set beams to 1, or leave {name} out")
+        batch = prompt.batch
         rows = len(batch.samples)
-        session = Session(self.model, batch, sampling.max_tokens)
+        session = Session(self.model, batch, sampling.max_tokens, prompt.features)
         ends = tuple(self.model.layout.ends)
         state = BeamState(rows, sampling.beams, ends, sampling.max_tokens, sampling.length_penalty)
         prompts = [_words_of(batch, row) for row in range(rows)]
@@ -233,7 +239,7 @@ class Assistant:
     @torch.inference_mode()
     def _choose(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """The choice with the largest probability, or one drawn by probability when the temperature is above 0."""
-        prompt, scores = self._score(Sample("0", tuple(messages)), sampling.choices)
+        prompt, scores = self._score(messages, sampling.choices)
         totals = torch.tensor(scores, dtype=torch.float64)
         picked = int(totals.argmax())
         if sampling.temperature > 0:
@@ -246,24 +252,23 @@ class Assistant:
         tokens = (TokenScore(text, float(totals[picked])),)
         return Answer(Message("assistant", (Text(text),)), usage, "choice", confidence, AMONG_CHOICES, tokens)
 
-    def _score(self, sample: Sample, answers: Sequence[str]) -> tuple[Batch, list[float]]:
+    def _score(self, messages: Sequence[Message], answers: Sequence[str]) -> tuple[Batch, list[float]]:
         """The prompt as laid out, and each answer's log-probability; the prompt is read once, answers behind copies of it."""
-        layout, shown = self.model.layout, self.model.reader(sample)
-        prompt = layout([sample], [shown], reply=True)
+        prompt = self._prompt([messages])
         totals: list[float] = []
         for begin in range(0, len(answers), _FEW):
-            ask = [_answered(sample, text) for text in answers[begin : begin + _FEW]]
-            whole = layout(ask, [shown] * len(ask), reply=False)
-            totals += self._score_rows(prompt, whole)
-        return prompt, totals
+            ask = [_answered(prompt.batch.samples[0], text) for text in answers[begin : begin + _FEW]]
+            whole = self.model.layout(ask, [*prompt.shown] * len(ask), reply=False)
+            totals += self._score_rows(prompt.batch, whole, prompt.features)
+        return prompt.batch, totals
 
-    def _score_rows(self, prompt: Batch, whole: Batch) -> list[float]:
+    def _score_rows(self, prompt: Batch, whole: Batch, features: Mapping[Modality, Features] | None) -> list[float]:
         rows, length = whole.ids_BL.shape
         shared = int(prompt.valid_BL.sum())
         same_BL = whole.ids_BL[:, :shared] == prompt.ids_BL if length >= shared else torch.zeros(1, 1, dtype=torch.bool)
         shared = int(same_BL.all(0).long().cumprod(0).sum())
         assert all(place.stop <= shared for place in prompt.placements if place.modality is not Modality.TEXT)
-        session = Session(self.model, prompt, length - shared + 1)
+        session = Session(self.model, prompt, length - shared + 1, features)
         session.crop(shared - 1)
         session.fork([0] * rows)
         hidden_BLD = session.extend(whole.ids_BL[:, shared - 1 :], whole.valid_BL[:, shared - 1 :])
