@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from typer.testing import CliRunner
 
 from sensorium.cli import compare, rate
 from sensorium.errors import RequestError
+from sensorium.estimate import estimate
+from sensorium.evaluation.kept import Kept, write_answers, write_results
+from sensorium.evaluation.result import Outcome, Result, TaskResult
+from sensorium.evaluation.task import Item, Reply
+from sensorium.evaluation.tasks.captions import flickr8k_captions
 from sensorium.evaluation.votes import Vote, append_vote
+from sensorium.parts import Sample
 from tests.evaluation.report.maker import make_run
 
 app = typer.Typer()
@@ -46,6 +53,37 @@ def test_compare_as_json(runs: tuple[str, str]) -> None:
     found = CliRunner().invoke(app, ["compare", *runs, "--json"])
     rows = {row["task"]: row for row in json.loads(found.stdout)["tasks"]}
     assert rows["world_picture"]["difference"]["n"] == 12 and 0 <= rows["world_sound"]["test"]["p_holm"] <= 1
+
+
+CAPTIONS = "a dog runs on grass", "two men play football", "a child eats cake", "a red boat on a lake"
+
+
+def captioned(folder: Path, said: Sequence[str]) -> Path:
+    """A run of `flickr8k_captions` with these answers, a caption of each photo being what people wrote."""
+    task = flickr8k_captions()
+    items = [Item(Sample(f"{place}.jpg", ()), {"captions": [gold], "part": ""}) for place, gold in enumerate(CAPTIONS)]
+    replies = [Reply(text) for text in said]
+    scores = [task.score(item, reply) for item, reply in zip(items, replies, strict=True)]
+    cider = task.corpus["CIDEr-D"]
+    outcome = Outcome({"CIDEr-D": estimate(cider.rows(items, replies), cider.measure, rounds=50)}, len(items))
+    asked = ({"role": "user", "content": [{"type": "text", "text": "Describe the photo in one sentence."}]},)
+    rows = [
+        Kept(item.sample.id, "", "", asked, item.gold, reply, score)
+        for item, reply, score in zip(items, replies, scores, strict=True)
+    ]
+    write_answers(folder, task.name, "as it is", rows)
+    result = TaskResult(task.name, task.main, {"version": task.version, "split": "test"}, {"as it is": outcome})
+    write_results(folder, Result({"name": folder.name}, {}, 0, (result,)))
+    return folder
+
+
+@pytest.mark.parametrize("named", [(), ("--tasks", "flickr8k_captions")])
+def test_a_score_that_is_no_mean_is_compared_as_the_task_measures_it(tmp_path: Path, named: tuple[str, ...]) -> None:
+    a, b = captioned(tmp_path / "a", CAPTIONS), captioned(tmp_path / "b", [*CAPTIONS[:2], "a cat", "a red boat"])
+    found = CliRunner().invoke(app, ["compare", str(a), str(b), *named, "--json"], catch_exceptions=False)
+    (row,) = json.loads(found.stdout)["tasks"]
+    assert (row["score"], row["test"]["name"]) == ("CIDEr-D", "approximate randomisation")
+    assert row["difference"]["value"] > 1 and row["difference"]["n"] == 4
 
 
 def votes(path: Path) -> Path:

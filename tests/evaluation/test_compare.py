@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 from sensorium.errors import RequestError
-from sensorium.estimate import Rows, estimate, mcnemar
-from sensorium.evaluation.compare import compare, to_json
+from sensorium.estimate import Estimate, Rows, estimate, mcnemar
+from sensorium.evaluation.compare import compare
+from sensorium.evaluation.comparison import to_json
 from sensorium.evaluation.kept import Kept, read_results, write_answers, write_results
 from sensorium.evaluation.paired import corpus_difference, difference, effect, holm, sign_flips
 from sensorium.evaluation.report.compared import markdown, page, write_comparison
@@ -26,8 +27,15 @@ from tests.evaluation.report.test_report import Seen
 ABOUT = {"version": "1", "split": "test", "data_sha256": "d" * 64, "prompts_sha256": "p" * 64}
 
 
-def write(folder: Path, scores: Sequence[float | None], clusters: Sequence[str] = (), main: str = "hit", **about: str) -> Path:
-    """A run of one task with these scores."""
+def write(
+    folder: Path,
+    scores: Sequence[float | None],
+    clusters: Sequence[str] = (),
+    main: str = "hit",
+    found: float | None = None,
+    **about: str,
+) -> Path:
+    """A run of one task with these scores; `found` is its main score where that is not their mean."""
     names = clusters or [""] * len(scores)
     rows = [
         Kept(
@@ -42,7 +50,7 @@ def write(folder: Path, scores: Sequence[float | None], clusters: Sequence[str] 
         for number, score in enumerate(scores)
     ]
     value = estimate([score or 0.0 for score in scores], rounds=50)
-    outcome = Outcome({main: value, "hit": value}, len(scores))
+    outcome = Outcome({"hit": value, main: value if found is None else Estimate(found, found, found, len(scores))}, len(scores))
     write_answers(folder, "task", "as it is", rows)
     task = TaskResult("task", main, ABOUT | about, {"as it is": outcome})
     write_results(folder, Result({"name": folder.name}, {"version": "1"}, 0, (task,)))
@@ -154,13 +162,16 @@ def test_a_score_that_is_no_mean_is_compared_where_it_can_be_measured(tmp_path: 
             ]
         )
 
-    a, b = write(tmp_path / "a", A, main="share"), write(tmp_path / "b", B, main="share")
+    tries = sum(1.0 + len(f"item {number}") % 2 for number in range(60))
+    a, b = (write(tmp_path / name, hits, main="share", found=sum(hits) / tries) for name, hits in (("a", A), ("b", B)))
     (told,) = compare(a, b).tasks
     assert told.score == "hit" and "share is no mean over items" in told.notes[0]
     (row,) = compare(a, b, corpora={"task": {"share": Corpus(rows, share)}}).tasks
-    tries = sum(1.0 + len(f"item {number}") % 2 for number in range(60))
+    assert row.notes == ("effect, kinds of question and items are by hit",)
     assert row.score == "share" and row.difference.value == pytest.approx(4 / tries) and row.test == "approximate randomisation"
     assert row.difference.low < row.difference.value < row.difference.high and row.p > 0.2
+    (other,) = compare(a, b, corpora={"task": {"share": Corpus(rows, lambda some: share(some) / 2)}}).tasks
+    assert other.score == "hit" and other.notes[0].startswith("share of these answers is not what the runs found")
 
 
 def test_holm_step_by_step() -> None:

@@ -5,97 +5,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sensorium.errors import DataError, RequestError
-from sensorium.estimate import Estimate, Rows, mcnemar
-from sensorium.evaluation.kept import Kept, read_answers, read_results
+from sensorium.errors import RequestError
+from sensorium.estimate import Rows, mcnemar
+from sensorium.evaluation.aligned import aligned
+from sensorium.evaluation.comparison import Compared, Comparison, Kind, Pair
+from sensorium.evaluation.kept import Kept, read_results
 from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, holm, sign_flips
-from sensorium.evaluation.result import Result, TaskResult, finite
+from sensorium.evaluation.result import Result, TaskResult
 from sensorium.evaluation.task import Corpus, Item
 from sensorium.evaluation.variant import PLAIN
 from sensorium.parts import Json, Message, Sample, message_from_json
 
-SAME = ("version", "split", "limit", "shots", "extractor", "data_sha256", "prompts_sha256")
-"""What must be alike in what pins two scores, else their difference is not the models'."""
 NOTED = ("template_sha256", "preprocessing_sha256", "sampling", "judged")
 """What may differ and is said."""
 KINDS, LEAST = 12, 3
 """Kinds of question shown at most, and items that one must have."""
 _KIND_FIELDS = ("kind", "question_type", "answer_type", "type")
-
-
-class Pair(NamedTuple):
-    """One item and what became of it in both runs; `kind` of question."""
-
-    a: Kept
-    b: Kept
-    score_a: float
-    score_b: float
-    kind: str
-
-    @property
-    def apart(self) -> float:
-        """A minus B."""
-        return self.score_a - self.score_b
-
-    @property
-    def cluster(self) -> str:
-        """What the item shares with others, or itself."""
-        return self.a.cluster or f"item {self.a.id}"
-
-
-class Kind(NamedTuple):
-    """One kind of question; `difference` is A minus B. `only_a`, `only_b`: items on which one of them scored higher."""
-
-    kind: str
-    difference: Estimate
-    only_a: int
-    only_b: int
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One task.
-
-    Args:
-        score: by which they are compared. difference: A minus B, item by item.
-        effect: `effect_name` says what it is: Cohen's g for scores of 0 and 1, else Cohen's d of the paired differences.
-        p: of `test`. p_holm: corrected for the number of tasks (Holm 1979). mcnemar: for scores of 0 and 1, else None.
-        only_a, only_b: items on which A, or B, scored higher.
-        pairs: all items on which they differ, the widest apart first.
-    """
-
-    task: str
-    score: str
-    a: Estimate
-    b: Estimate
-    difference: Estimate
-    effect_name: str
-    effect: Estimate | None
-    test: str
-    p: float
-    p_holm: float
-    mcnemar: float | None
-    only_a: int
-    only_b: int
-    kinds: tuple[Kind, ...]
-    pairs: tuple[Pair, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two runs; `a` and `b` say whose."""
-
-    a: Json
-    b: Json
-    tasks: tuple[Compared, ...]
-    notes: tuple[str, ...]
 
 
 def compare(
@@ -105,8 +36,8 @@ def compare(
 
     Args:
         tasks: by name; all that both have when none is named.
-        corpora: for each task its scores that are no mean over items, which are then compared too; without them such a task is
-            compared by its first score of single items, and a note says so.
+        corpora: for each task its scores that are no mean over items, by which it is then compared; without them, or where they
+            are no longer what the runs found, it is compared by its first score of single items, and a note says so.
 
     Raises:
         DataError: no run folder, or runs without kept answers. RequestError: a task that one run lacks, no task in common, or
@@ -126,26 +57,21 @@ def compare(
     return Comparison(first.model, second.model, corrected, _notes(first, second, chosen, own, other))
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Plain JSON; of the items on which the runs differ the ids, scores and answers."""
-    return {
-        "a": dict(comparison.a),
-        "b": dict(comparison.b),
-        "notes": list(comparison.notes),
-        "tasks": [_row(row) for row in comparison.tasks],
-    }
-
-
 def _task(a: Path, b: Path, own: TaskResult, other: TaskResult, corpora: Mapping[str, Corpus], seed: int) -> Compared:
     first, second = aligned(a, b, own, other)
     notes = [f"{name} is not the same in A and B" for name in NOTED if own.about.get(name) != other.about.get(name)]
     singles = sorted({name for row in (*first, *second) for name in row.scores or ()})
     corpus = None if own.main in singles else corpora.get(own.main)
+    if corpus is not None and not (_still(corpus, first, own) and _still(corpus, second, other)):
+        notes.append(f"{own.main} of these answers is not what the runs found: the task is another one by now")
+        corpus = None
     if own.main not in singles and not singles and corpus is None:
         raise RequestError(f"task {own.task}", f"has no scores of single items, and {own.main} is no mean", "Leave it out")
     single = own.main if own.main in singles or not singles else singles[0]
     if corpus is None and single != own.main:
         notes.append(f"{own.main} is no mean over items; compared by {single}")
+    if corpus is not None and singles:
+        notes.append(f"effect, kinds of question and items are by {single}")
     score = own.main if corpus is not None else single
     clusters = [row.cluster or f"item {row.id}" for row in first]
     pairs = _pairs(first, second, single, own, other) if singles else []
@@ -184,46 +110,6 @@ def _by_items(values: Sequence[float], clusters: Sequence[str], exact: float | N
     return Paired(found, sign_flips(values, clusters, seed), "sign flips" if alone else "sign flips by cluster")
 
 
-def aligned(a: Path, b: Path, own: TaskResult, other: TaskResult) -> tuple[list[Kept], list[Kept]]:
-    """The answers of two runs to one task, item by item.
-
-    Raises:
-        DataError: answers were not kept. RequestError: items, prompts or data are not the same; it says which.
-    """
-    _check_pins(own, other)
-    first = read_answers(a, own.task, PLAIN.name)
-    return first, _check_items(own.task, first, read_answers(b, own.task, PLAIN.name))
-
-
-def _check_pins(own: TaskResult, other: TaskResult) -> None:
-    apart = [name for name in SAME if own.about.get(name) != other.about.get(name)]
-    if own.main != other.main:
-        apart.append("main")
-    if apart:
-        told = "; ".join(f"{name} is {_pin(own, name)} in A and {_pin(other, name)} in B" for name in apart)
-        raise RequestError(f"task {own.task}", f"was not asked alike: {told}", "Evaluate both with the same data and settings")
-
-
-def _pin(row: TaskResult, name: str) -> str:
-    return str(row.main if name == "main" else row.about.get(name))[:16]
-
-
-def _check_items(task: str, first: Sequence[Kept], second: Sequence[Kept]) -> list[Kept]:
-    """The second run's answers in the order of the first's."""
-    by_id = {row.id: row for row in second}
-    lone = [row.id for row in first if row.id not in by_id] + sorted(set(by_id) - {row.id for row in first})
-    if lone:
-        some = ", ".join(lone[:3]) + (" ..." if len(lone) > 3 else "")
-        raise RequestError(f"task {task}", f"has {len(lone)} items in one run only: {some}", "Evaluate both on the same items")
-    for row in first:
-        if _words(row) != _words(by_id[row.id]) or row.gold != by_id[row.id].gold:
-            what = "right answer" if _words(row) == _words(by_id[row.id]) else "prompt"
-            raise RequestError(f"task {task}, item {row.id}", f"has another {what} in B than in A", "Evaluate both anew")
-    if not first:
-        raise DataError(f"task {task}", "has 0 answers", "Evaluate it on at least one item")
-    return [by_id[row.id] for row in first]
-
-
 def _pairs(first: Sequence[Kept], second: Sequence[Kept], score: str, own: TaskResult, other: TaskResult) -> list[Pair]:
     missed_a, missed_b = _missed(first, score, own), _missed(second, score, other)
     return [
@@ -245,9 +131,11 @@ def _missed(rows: Sequence[Kept], score: str, result: TaskResult) -> float:
     return round((result.outcomes[PLAIN.name].scores[score].value * len(rows) - math.fsum(told)) / lacking, 6)
 
 
-def _words(row: Kept) -> list[Any]:
-    """What was asked: the words, and of media their kinds."""
-    return [(message["role"], [part.get("text", part["type"]) for part in message["content"]]) for message in row.messages]
+def _still(corpus: Corpus, rows: Sequence[Kept], result: TaskResult) -> bool:
+    """Whether it gives the score that the run found."""
+    return math.isclose(
+        corpus.measure(_corpus_rows(rows, corpus)), result.outcomes[PLAIN.name].scores[result.main].value, abs_tol=1e-6
+    )
 
 
 def _corpus_rows(rows: Sequence[Kept], corpus: Corpus) -> Rows:
@@ -301,30 +189,3 @@ def _notes(
     for name in [name for name in (*own, *other) if (name in own) != (name in other) and name not in chosen]:
         notes.append(f"task {name} is in {'A' if name in own else 'B'} only, and left out")
     return tuple(notes)
-
-
-def _row(row: Compared) -> dict[str, Any]:
-    return {
-        "task": row.task,
-        "score": row.score,
-        "a": finite(row.a),
-        "b": finite(row.b),
-        "difference": finite(row.difference),
-        "effect": None if row.effect is None else {"name": row.effect_name} | finite(row.effect),
-        "test": {"name": row.test, "p": row.p, "p_holm": row.p_holm, "mcnemar_p": row.mcnemar},
-        "only_a": row.only_a,
-        "only_b": row.only_b,
-        "kinds": [kind._asdict() | {"difference": finite(kind.difference)} for kind in row.kinds],
-        "items": [
-            {
-                "id": pair.a.id,
-                "kind": pair.kind,
-                "a": pair.score_a,
-                "b": pair.score_b,
-                "said_a": pair.a.reply.text,
-                "said_b": pair.b.reply.text,
-            }
-            for pair in row.pairs
-        ],
-        "notes": list(row.notes),
-    }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sensorium.errors import RequestError
-from sensorium.evaluation.compare import aligned
+from sensorium.evaluation.aligned import aligned
 from sensorium.evaluation.kept import Kept, read_results
 from sensorium.evaluation.report.album import Album, roots
 from sensorium.evaluation.report.sample import Sample, sample_of

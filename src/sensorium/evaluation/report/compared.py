@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sensorium.estimate import Estimate
-from sensorium.evaluation.compare import Compared, Comparison, Pair, to_json
+from sensorium.evaluation.comparison import Compared, Comparison, Pair, to_json
 from sensorium.evaluation.report.album import Album
 from sensorium.evaluation.report.markdown import escape, table
 from sensorium.evaluation.report.page import render
