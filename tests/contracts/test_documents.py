@@ -159,6 +159,7 @@ def test_commands_and_options() -> None:
                 "--limit",
                 "--log-samples",
                 "--model-args",
+                "--model-index",
                 "--num-fewshot",
                 "--output-path",
                 "--seed",

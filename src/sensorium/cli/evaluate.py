@@ -48,6 +48,9 @@ def run(
         Path | None, typer.Option("--train", metavar="PATH", help="What the model was trained on: no item may be in it.")
     ] = None,
     samples: Annotated[bool, typer.Option("--log-samples/--no-log-samples", help="Keep every answer and show some.")] = True,
+    card: Annotated[
+        bool, typer.Option("--model-index", help="Write model-index.yaml too: the scores as a card on the Hub holds them.")
+    ] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run Python files that a task's YAML names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the report.")] = False,
 ) -> None:
@@ -79,7 +82,11 @@ def run(
     began = time.monotonic()
     with _told() as listen:
         result = evaluate(subject, chosen, options, folder, listen)
-    _finish(folder, result, chosen, subject, options.data, train)
+    result = _finish(folder, result, chosen, subject, options.data, train)
+    if card:
+        from sensorium.evaluation.adapters.model_index import hub_kinds, to_yaml
+
+        (folder / "model-index.yaml").write_text(to_yaml(result, tasks=hub_kinds(chosen)), "utf-8")
     told = {
         "command": command_line(),
         "machine": platform.machine(),
@@ -94,7 +101,7 @@ def run(
     typer.echo((folder / ("results.json" if as_json else "report.md")).read_text("utf-8"))
 
 
-def _finish(folder: Path, result: Result, tasks: Sequence[Task], subject: Subject, data: Path, train: Path | None) -> None:
+def _finish(folder: Path, result: Result, tasks: Sequence[Task], subject: Subject, data: Path, train: Path | None) -> Result:
     """What the checks say goes into the results; then the report is written."""
     from sensorium.audit.checks import findings
     from sensorium.audit.exam import open_exams
@@ -106,8 +113,10 @@ def _finish(folder: Path, result: Result, tasks: Sequence[Task], subject: Subjec
     layout = subject.generates.model.layout if isinstance(subject.generates, Assistant) else None
     source = None if train is None else open_source(train)
     found = findings(open_exams(folder, result, tasks, data), source, layout, subject.scores)
-    write_results(folder, replace(result, findings=found))
+    result = replace(result, findings=found)
+    write_results(folder, result)
     write_report(folder, (data,))
+    return result
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from sensorium.errors import RequestError
 from sensorium.estimate import Estimate
-from sensorium.evaluation.adapters.model_index import to_results, to_yaml
+from sensorium.evaluation.adapters.model_index import hub_kinds, to_results, to_yaml
 from sensorium.evaluation.result import Outcome, Result, TaskResult
+from sensorium.evaluation.tasks.registry import find_tasks
 
 ABOUT: dict[str, Any] = {
     "version": "1",
@@ -74,3 +76,14 @@ def test_the_block_is_plain_json_too() -> None:
 def test_nothing_measured_is_no_block() -> None:
     with pytest.raises(RequestError, match="hold no score"):
         to_yaml(Result({"name": "x"}, {}, 0, ()))
+
+
+def test_the_hub_has_words_for_most_kinds_of_task() -> None:
+    tasks = find_tasks(["daquar", "ljspeech", "clotho_aqa_test", "nextqa_mc_test", "flickr8k_text_to_image"])
+    assert hub_kinds([*tasks, replace(tasks[0], name="words", needs=())]) == {
+        "daquar": "image-text-to-text",
+        "ljspeech": "automatic-speech-recognition",
+        "clotho_aqa_test": "audio-text-to-text",
+        "nextqa_mc_test": "video-text-to-text",
+        "words": "text-generation",
+    }

@@ -133,7 +133,7 @@ def test_any_words_stay_words(seen: View, words: str) -> None:
             id=text, answer=text or "-", gold=text, notes=(text,), others={text: text}, turns=(), status="wrong"
         )
         about = {**task.about, "about": text, "extractor": text}
-        finding = Finding(text, text, text, False, None, (text,))
+        finding = Finding(text, f"a{text}", text, False, None, (text,))
         small = replace(task, task=f"a{text}", about=about, samples=(one,), more={text: Estimate(0.5, 0.4, 0.6, 3)})
         return page(replace(seen, tasks=(small,), findings=(finding,)))
 

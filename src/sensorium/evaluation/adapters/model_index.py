@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -12,6 +12,7 @@ from sensorium.errors import RequestError
 from sensorium.estimate import Estimate
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.result import Outcome, Result, TaskResult
+from sensorium.evaluation.task import Task
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
 
 
@@ -41,6 +42,18 @@ def to_results(result: Result, tasks: Mapping[str, str] | None = None) -> list[E
     if not rows:
         raise RequestError("results", "hold no score", "Run `sensorium evaluate` with a task first")
     return rows
+
+
+def hub_kinds(tasks: Sequence[Task]) -> dict[str, str]:
+    """For each task the Hub's word for its kind, by what it needs; without one where the Hub has none."""
+    found = {}
+    for task in tasks:
+        media = next((medium for medium in ("video", "audio", "image") if medium in task.needs), "")
+        if task.transcript:
+            found[task.name] = "automatic-speech-recognition"
+        elif task.gallery is None:
+            found[task.name] = f"{media}-text-to-text" if media else "text-generation"
+    return found
 
 
 def _rows(task: TaskResult, kind: str, result: Result) -> list[EvalResult]:

@@ -40,7 +40,9 @@ def markdown(view: View) -> str:
         whole.append("## Findings")
         whole.append(
             "\n".join(
-                f"- **{'passed' if item.passed else 'failed'}** {escape(item.task)}: {escape(item.claim)}"
+                f"- **{'passed' if item.passed else 'failed'}"
+                + (f"** {escape(item.task)}:" if item.task else ":**")
+                + f" {escape(item.claim)}"
                 + (f" ({said(item.estimate)}, n={item.estimate.n})" if item.estimate else "")
                 + "".join(f" · {escape(name)}" for name in item.evidence)
                 for item in view.findings

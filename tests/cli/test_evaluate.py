@@ -1,0 +1,74 @@
+"""`sensorium evaluate` as a person types it: what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sensorium.evaluation.kept import read_results
+from tests.cli.conftest import Run
+
+TASK = """
+import io
+from PIL import Image as Canvas
+from sensorium.evaluation.task import Item, Task
+from sensorium.parts import Image, Message, Sample, Text
+
+COLOURS = {"Red.": (220, 30, 30), "Blue.": (30, 30, 220)}
+
+
+def items(_, split):
+    for number in range(24):
+        name, file = list(COLOURS)[number % 2], io.BytesIO()
+        Canvas.new("RGB", (24 + number // 2, 24), COLOURS[name]).save(file, "PNG")
+        asked = Message("user", (Image(file.getvalue()), Text("Which colour?")))
+        yield Item(Sample(f"{split}-{number}", (asked,)), {"right": name})
+
+
+def score(item, reply):
+    return {"exact": float(reply.text == item.gold["right"])} if reply.text else None
+
+
+task = Task("colours", "Colours", items, score, "exact", answer=lambda item: item.gold["right"])
+"""
+
+
+@pytest.fixture
+def exam(tmp_path: Path) -> Path:
+    path = tmp_path / "colours.py"
+    path.write_text(TASK, "utf-8")
+    return path
+
+
+def test_a_run_writes_its_results_a_report_and_a_block_for_a_card(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("evaluate", toy, "-t", exam, "-o", out, "--model-args", "words=no")
+    found = run(*words, model=False)
+    assert found.exit_code == 0 and "## Scores" in found.stdout and "**passed:** The checkpoint's chat template" in found.stdout
+    assert {path.name for path in out.iterdir()} >= {"results.json", "report.md", "report.html", "run.json", "journal.jsonl"}
+    assert not (out / "model-index.yaml").exists()
+    first, journal = (out / "results.json").read_bytes(), (out / "journal.jsonl").read_bytes()
+    again = run(*words, "--model-index", "--json", model=False)
+    assert again.stdout.encode().strip() == first.strip() == (out / "results.json").read_bytes().strip()
+    assert (out / "journal.jsonl").read_bytes() == journal
+    (model,) = yaml.safe_load((out / "model-index.yaml").read_text("utf-8"))["model-index"]
+    (row,) = model["results"]
+    assert row["task"] == {"type": "image-text-to-text", "name": "colours"}
+    (metric,) = row["metrics"]
+    assert metric["value"] == read_results(out).tasks[0].outcomes["as it is"].scores["exact"].value
+    assert metric["args"]["n"] == 24 and set(metric["args"]["floors"]) >= {"blind", "blanked", "majority"}
+
+
+def test_without_logged_samples_no_answers_are_left(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run("evaluate", toy, "-t", exam, "-o", out, "--limit", "4", "--no-log-samples", model=False)
+    assert found.exit_code == 0 and not (out / "answers").exists() and not (out / "media").exists()
+    assert json.loads((out / "results.json").read_text("utf-8"))["tasks"][0]["about"]["limit"] == 4
+
+
+def test_the_list_of_tasks_opens_no_model(run: Run) -> None:
+    found = run("evaluate", "no-such-folder", "-t", "list", model=False)
+    assert found.exit_code == 0 and {"daquar", "world_colour", "world"} <= set(found.stdout.split())
