@@ -101,6 +101,15 @@ class Scores(Protocol):
 
 
 @runtime_checkable
+class ScoresMany(Scores, Protocol):
+    """Says it of many conversations at once, for which it is then asked in batches."""
+
+    def score_many(self, conversations: Sequence[Sequence[Message]], answers: Sequence[Sequence[str]]) -> list[list[float]]:
+        """`score` of each conversation with its answers, in order."""
+        ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """Puts a message into a shared space."""
 

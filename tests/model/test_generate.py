@@ -136,6 +136,17 @@ def test_scores_are_the_summed_log_probabilities_of_the_forward_pass(assistant: 
     assert assistant.score(messages, answers) == pytest.approx(expected, abs=1e-3)
 
 
+def test_many_conversations_are_scored_as_each_alone(assistant: Assistant) -> None:
+    asked = [ask("is it red", RED), ask("and what is this one here", RED, BLUE), ask("no picture")]
+    answers = [["yes", "no, not at all"], [f"number {count}" for count in range(40)], []]
+    found = assistant.score_many(asked, answers)
+    for messages, texts, totals in zip(asked, answers, found, strict=True):
+        assert totals == pytest.approx(assistant.score(messages, texts), rel=1e-5)
+    choices = Sampling(choices=("yes", "no", "it may be"))
+    together, apart = assistant.answer(asked, choices), [assistant.answer([messages], choices)[0] for messages in asked]
+    assert [(answer.text, answer.usage) for answer in together] == [(answer.text, answer.usage) for answer in apart]
+
+
 def test_a_choice_is_the_likeliest_and_its_confidence_its_share(assistant: Assistant) -> None:
     choices = ("yes", "no", "it may be")
     messages = ask("is it red", RED)

@@ -12,7 +12,7 @@ from sensorium.evaluation.journal import How, Journal
 from sensorium.evaluation.subject import Subject
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.parts import Answer, Message
-from sensorium.protocols import Generates, Sampling
+from sensorium.protocols import Generates, Sampling, Scores, ScoresMany
 
 Say = Callable[[int], None]
 """Told how many more items are done."""
@@ -52,10 +52,7 @@ def ask(subject: Subject, task: Task, items: Sequence[Item], journal: Journal, s
         }  # fmt: skip
         if missing:
             some = list(missing.values())
-            if way == "choice":
-                replies = [_chosen(subject, item) for item in some]
-            else:
-                replies = _said(_speaker(subject, way), some, task.sampling)
+            replies = _chosen(subject, some) if way == "choice" else _said(_speaker(subject, way), some, task.sampling)
             journal.keep(dict(zip(missing, replies, strict=True)))
         say(len(keys[start : start + size]))
     return [reply for key in keys if (reply := journal.reply(key)) is not None]
@@ -116,12 +113,26 @@ def _said(model: Generates, items: Sequence[Item], sampling: Sampling) -> list[R
     return [_reply(answer) for answer in answers]
 
 
-def _chosen(subject: Subject, item: Item) -> Reply:
+def _chosen(subject: Subject, items: Sequence[Item]) -> list[Reply]:
+    """Together where the model can; and each alone where one of them cannot be taken."""
     assert subject.scores is not None
+    if not isinstance(subject.scores, ScoresMany) or len(items) == 1:
+        return [_likeliest(subject.scores, item) for item in items]
     try:
-        logprobs = subject.scores.score(item.sample.messages, item.choices)
+        scores = subject.scores.score_many([item.sample.messages for item in items], [item.choices for item in items])
+    except _REFUSALS:
+        return [_likeliest(subject.scores, item) for item in items]
+    return [_choice(item, logprobs) for item, logprobs in zip(items, scores, strict=True)]
+
+
+def _likeliest(model: Scores, item: Item) -> Reply:
+    try:
+        return _choice(item, model.score(item.sample.messages, item.choices))
     except _REFUSALS as error:
         return _refused(error)
+
+
+def _choice(item: Item, logprobs: Sequence[float]) -> Reply:
     best = max(range(len(logprobs)), key=logprobs.__getitem__)
     share = 1 / math.fsum(math.exp(value - logprobs[best]) for value in logprobs)
     return Reply(item.choices[best], "choice", _short(share), tuple(_short(value) for value in logprobs))

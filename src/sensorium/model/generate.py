@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sensorium.batch import Batch, Features, Modality
+from sensorium.batch import Batch, Modality
 from sensorium.errors import RequestError
 from sensorium.heads.beam import BeamState
-from sensorium.heads.text import Drawn, check_sampling, draw, generator, penalise_repetition, report
+from sensorium.heads.text import Drawn, check_sampling, draw, generator, penalise_repetition
 from sensorium.model.dual import DualEncoder
 from sensorium.model.multimodal import MultimodalLM
+from sensorium.model.scoring import likelihoods
 from sensorium.model.seen import Prompt, Seen
 from sensorium.model.session import Session
 from sensorium.parts import Answer, Finish, Message, Sample, Text, TokenScore, Usage
@@ -23,8 +24,6 @@ from sensorium.protocols import Sampling
 
 UNCALIBRATED = "geometric mean of the answer's token probabilities, not calibrated"
 AMONG_CHOICES = "share of the probability of the given choices, not calibrated"
-_FEW = 32
-"""Choices scored at once."""
 
 
 @dataclass(slots=True)
@@ -86,7 +85,7 @@ class Assistant:
         if not conversations:
             return []
         if sampling.choices:
-            return [self._choose(messages, sampling) for messages in conversations]
+            return self._choose(conversations, sampling)
         prompt = self._prompt(conversations, sampling.max_tokens)
         if sampling.beams > 1:
             return self._beams(prompt, sampling)
@@ -95,10 +94,13 @@ class Assistant:
             pass
         return [self._answer(reply, prompt.batch, row) for row, reply in enumerate(replies)]
 
-    @torch.inference_mode()
     def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
         """The log-probability of each answer and of its end, media read once."""
-        return self._score(messages, answers)[1]
+        return self.score_many([messages], [answers])[0]
+
+    def score_many(self, conversations: Sequence[Sequence[Message]], answers: Sequence[Sequence[str]]) -> list[list[float]]:
+        """`score` of many conversations as one batch. Raises what `answer` raises."""
+        return likelihoods(self.model, self._prompt(conversations), answers)
 
     def embed(self, messages: Sequence[Message]) -> Tensor:
         """Unit vectors `(len(messages), dim)` of the shared space."""
@@ -236,10 +238,13 @@ class Assistant:
         ]
         return torch.cat(rows)
 
-    @torch.inference_mode()
-    def _choose(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+    def _choose(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
+        prompt = self._prompt(conversations)
+        scores = likelihoods(self.model, prompt, [sampling.choices] * len(conversations))
+        return [self._chosen(row, prompt.batch, sampling, totals) for row, totals in enumerate(scores)]
+
+    def _chosen(self, row: int, batch: Batch, sampling: Sampling, scores: Sequence[float]) -> Answer:
         """The choice with the largest probability, or one drawn by probability when the temperature is above 0."""
-        prompt, scores = self._score(messages, sampling.choices)
         totals = torch.tensor(scores, dtype=torch.float64)
         picked = int(totals.argmax())
         if sampling.temperature > 0:
@@ -247,37 +252,10 @@ class Assistant:
             picked = int(torch.multinomial(weights, 1, generator=generator(sampling)))
         text = sampling.choices[picked]
         said = len(self.tokenizer.encode(text, add_special_tokens=False).ids)
-        usage = Usage(int(prompt.valid_BL.sum()), said, prompt.uses[0])
+        usage = Usage(int(batch.valid_BL[row].sum()), said, batch.uses[row])
         confidence = float(totals.softmax(0)[picked])
         tokens = (TokenScore(text, float(totals[picked])),)
         return Answer(Message("assistant", (Text(text),)), usage, "choice", confidence, AMONG_CHOICES, tokens)
-
-    def _score(self, messages: Sequence[Message], answers: Sequence[str]) -> tuple[Batch, list[float]]:
-        """The prompt as laid out, and each answer's log-probability; the prompt is read once, answers behind copies of it."""
-        prompt = self._prompt([messages])
-        totals: list[float] = []
-        for begin in range(0, len(answers), _FEW):
-            ask = [_answered(prompt.batch.samples[0], text) for text in answers[begin : begin + _FEW]]
-            whole = self.model.layout(ask, [*prompt.shown] * len(ask), reply=False)
-            totals += self._score_rows(prompt.batch, whole, prompt.features)
-        return prompt.batch, totals
-
-    def _score_rows(self, prompt: Batch, whole: Batch, features: Mapping[Modality, Features] | None) -> list[float]:
-        rows, length = whole.ids_BL.shape
-        shared = int(prompt.valid_BL.sum())
-        same_BL = whole.ids_BL[:, :shared] == prompt.ids_BL if length >= shared else torch.zeros(1, 1, dtype=torch.bool)
-        shared = int(same_BL.all(0).long().cumprod(0).sum())
-        assert all(place.stop <= shared for place in prompt.placements if place.modality is not Modality.TEXT)
-        session = Session(self.model, prompt, length - shared + 1, features)
-        session.crop(shared - 1)
-        session.fork([0] * rows)
-        hidden_BLD = session.extend(whole.ids_BL[:, shared - 1 :], whole.valid_BL[:, shared - 1 :])
-        learned_BL = whole.learn_BL[:, shared:]
-        totals = []
-        for hidden_LD, ids_L, learned_L in zip(hidden_BLD[:, :-1], whole.ids_BL[:, shared:], learned_BL, strict=True):
-            logits_LV = self.model.decoder.logits(hidden_LD[learned_L])
-            totals.append(float(report(logits_LV, ids_L[learned_L]).logprobs_B.double().sum()))
-        return totals
 
 
 def _words_of(batch: Batch, row: int) -> list[int]:
@@ -288,7 +266,3 @@ def _words_of(batch: Batch, row: int) -> list[int]:
             valid_L[place.start : place.stop] = False
     ids: list[int] = batch.ids_BL[row][valid_L].tolist()
     return ids
-
-
-def _answered(sample: Sample, text: str) -> Sample:
-    return replace(sample, messages=(*sample.messages, Message("assistant", (Text(text),), learn=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -68,9 +69,16 @@ class Session:
         if self.memory is not None:
             self.memory = Memory(*(tensor[picked] for tensor in self.memory))
 
-    def crop(self, length: int) -> None:
-        """Forget all but the first `length` positions of each row."""
-        self.cache.crop(length)
+    def branch(self, rows: Sequence[int]) -> Session:
+        """Another session whose row i is a copy of `rows[i]`; this one stays as it is."""
+        other = copy(self)
+        other.cache = copy(self.cache)
+        other.fork(rows)
+        return other
+
+    def crop(self, lengths: int | Sequence[int]) -> None:
+        """Forget all but the first `lengths` positions, one number for all rows or one for each."""
+        self.cache.crop(lengths)
 
     def _decode(self, embeds_BLD: Tensor, valid_BL: Tensor | None) -> Tensor:
         whole = valid_BL is None or bool(valid_BL.all())
