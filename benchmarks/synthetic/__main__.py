@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.judged import On
 from benchmarks.synthetic import contrast, preferring, streams, students
-from benchmarks.synthetic.contrast import invented, naming
+from benchmarks.synthetic.contrast import Lesson, invented, naming
 from benchmarks.synthetic.preferring import prefer
 from benchmarks.synthetic.streams import forgetting
 from benchmarks.synthetic.students import distil
@@ -24,13 +24,13 @@ from sensorium.estimate import Estimate
 from sensorium.objectives.contrastive import Doubt
 
 RUNS: Mapping[str, Callable[[On], dict[str, Estimate]]] = {
-    "naming softmax": lambda on: naming("softmax", budget=contrast.Budget(on=on)),
-    "naming sigmoid": lambda on: naming("sigmoid", budget=contrast.Budget(on=on)),
-    "naming, whole pictures": lambda on: naming("softmax", budget=contrast.WHOLE._replace(on=on), whole=True),
-    "noise 30 %, trusted": lambda on: naming("softmax", 0.3, budget=contrast.Budget(on=on)),
-    "noise 30 %, trimmed": lambda on: naming("softmax", 0.3, Doubt(trim=0.35), contrast.Budget(on=on)),
-    "noise 30 %, softened": lambda on: naming("softmax", 0.3, Doubt(soft=0.3), contrast.Budget(on=on)),
-    "noise 30 %, both": lambda on: naming("softmax", 0.3, Doubt(0.35, 0.3), contrast.Budget(on=on)),
+    "naming softmax": lambda on: naming(Lesson(), contrast.Budget(on=on)),
+    "naming sigmoid": lambda on: naming(Lesson("sigmoid"), contrast.Budget(on=on)),
+    "naming, whole pictures": lambda on: naming(Lesson(whole=True), contrast.WHOLE._replace(on=on)),
+    "noise 30 %, trusted": lambda on: naming(Lesson(wrong=0.3), contrast.Budget(on=on)),
+    "noise 30 %, trimmed": lambda on: naming(Lesson(wrong=0.3, doubt=Doubt(trim=0.35)), contrast.Budget(on=on)),
+    "noise 30 %, softened": lambda on: naming(Lesson(wrong=0.3, doubt=Doubt(soft=0.3)), contrast.Budget(on=on)),
+    "noise 30 %, both": lambda on: naming(Lesson(wrong=0.3, doubt=Doubt(0.35, 0.3)), contrast.Budget(on=on)),
     "hallucination": lambda on: invented(contrast.Budget(on=on)),
     "distillation": lambda on: distil(students.Budget(on=on)),
     "forgetting": lambda on: forgetting(("naive", "replay", "averaged"), streams.Budget(on=on)),

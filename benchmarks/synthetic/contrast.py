@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.judged import On
-from benchmarks.synthetic.fit import batches, fit, pictures, scenes
+from benchmarks.synthetic.fit import Course, batches, fit, pictures, scenes
 from sensorium.data.synthetic import CLASSES, Dice, Scene, Thing, name
 from sensorium.data.synthetic.captions import hallucinate
 from sensorium.estimate import Estimate, estimate
 from sensorium.media.image import resize
 from sensorium.model.pair import Pair, tiny_dual
-from sensorium.objectives.contrastive import Contrast, Doubt, Form, alike
+from sensorium.objectives.contrastive import Contrast, Doubt, Form, alike, holding
 from sensorium.objectives.hallucination import HallucinationContrast
 
 WINDOW = 32
@@ -42,38 +42,61 @@ class Budget(NamedTuple):
     rate: float = 3e-3
 
 
-WHOLE = Budget(16000, 3000, 64, patch=8, width=96, depth=3, rate=2e-3)
+WHOLE = Budget(48000, 4000, 64, rate=2e-3)
 """For whole pictures, in which a thing is anywhere."""
 
 
-def naming(
-    form: Form, wrong: float = 0.0, doubt: Doubt | None = None, budget: Budget | None = None, *, whole: bool = False
-) -> dict[str, Estimate]:
-    """Trained on captions of scenes of one thing, `wrong` of them shuffled; asked to name the things of new scenes.
+class Lesson(NamedTuple):
+    """How naming is learned.
 
-    The model sees a window of 32 pixels around the thing, which keeps its size in the picture; with `whole`, all 64 pixels.
-    Each caption is one of two.
+    Args:
+        form, doubt: of the objective. wrong: the share of captions that change places. whole: pictures of 64 pixels;
+            otherwise a window of 32 around the thing, which keeps its size.
+    """
+
+    form: Form = "softmax"
+    wrong: float = 0.0
+    doubt: Doubt | None = None
+    whole: bool = False
+
+
+def naming(lesson: Lesson, budget: Budget | None = None) -> dict[str, Estimate]:
+    """A model that has learned captions of scenes of one thing is asked to name the things of new scenes.
 
     Returns:
         `named`: the share of scenes named rightly among 16 (chance 1/16); `fall`: by what share the loss fell.
     """
-    budget = budget or (WHOLE if whole else Budget())
-    train, test = scenes(budget.scenes, single=True), scenes(budget.test, budget.on, single=True)
+    budget = budget or (WHOLE if lesson.whole else Budget())
+    model, course = taught(lesson, budget)
+    return {"named": named(model, lesson, scenes(budget.test, budget.on, single=True)), "fall": _plain(course.fall())}
+
+
+def taught(lesson: Lesson, budget: Budget) -> tuple[Pair, Course]:
+    """Each caption is one of two, of which one says more; a caption that says no more than a picture's own is right for it."""
+    train = scenes(budget.scenes, single=True)
     captions = [(said[0], said[3]) for said in (scene.captions() for scene in train)]
-    told = shuffled(captions, wrong)
-    show = pictures if whole else windows
-    pixels_PCHW, rows, chance = show(train), batches(len(train), budget.batch), random.Random(0)
-    model, objective = _fresh(captions, budget, pixels_PCHW.shape[-1]), Contrast(form, doubt)
+    told = shuffled(captions, lesson.wrong)
+    pixels_PCHW, rows, chance = _shown(lesson, train), batches(len(train), budget.batch), random.Random(0)
+    model, objective = _fresh(captions, budget, pixels_PCHW.shape[-1]), Contrast(lesson.form, lesson.doubt)
 
     def loss(step: int):  # type: ignore[no-untyped-def]
         which = rows(step)
         texts = [chance.choice(told[row]) for row in which]
-        return objective(model.images(pixels_PCHW[which]), model.texts(texts), alike(texts))
+        return objective(model.images(pixels_PCHW[which]), model.texts(texts), holding(texts))
 
     course = fit([*model.parameters(), *objective.parameters()], loss, budget.steps, budget.rate)
-    gold_P = torch.tensor([CLASSES.index(scene.things[0].pair) for scene in test])
-    named_P = model.eval().name(show(test), model.classes(NAMES)).best_P
-    return {"named": estimate((named_P == gold_P).numpy()), "fall": _plain(course.fall())}
+    return model.eval(), course
+
+
+def named(model: Pair, lesson: Lesson, some: Sequence[Scene]) -> Estimate:
+    """The share of scenes of one thing that are named rightly among 16."""
+    gold_P = torch.tensor([CLASSES.index(scene.things[0].pair) for scene in some])
+    best_P = model.name(_shown(lesson, some), model.classes(NAMES)).best_P
+    return estimate((best_P == gold_P).numpy())
+
+
+def _shown(lesson: Lesson, some: Sequence[Scene]) -> Tensor:
+    return pictures(some) if lesson.whole else windows(some)
 
 
 def windows(some: Sequence[Scene]) -> Tensor:

@@ -48,7 +48,7 @@ def test_every_row_comes_once_an_epoch() -> None:
 @pytest.mark.parametrize(("form", "least"), [("softmax", 0.7), ("sigmoid", 0.4)])
 def test_classes_are_named(form: Form, least: float) -> None:
     """Of 16; the sigmoid begins more slowly."""
-    found = contrast.naming(form, budget=contrast.Budget(2000, 400, 64, 240))
+    found = contrast.naming(contrast.Lesson(form), contrast.Budget(2000, 400, 64, 240))
     assert found["named"].value > least
     assert found["fall"].value > least / 2
 
@@ -56,8 +56,8 @@ def test_classes_are_named(form: Form, least: float) -> None:
 @pytest.mark.slow
 def test_a_third_of_wrong_captions_does_little_harm_when_they_are_doubted() -> None:
     budget = contrast.Budget(2000, 400, 64, 240)
-    clean = contrast.naming("softmax", budget=budget)["named"].value
-    noisy = contrast.naming("softmax", 0.3, Doubt(trim=0.35, soft=0.3), budget)["named"].value
+    clean = contrast.naming(contrast.Lesson(), budget)["named"].value
+    noisy = contrast.naming(contrast.Lesson(wrong=0.3, doubt=Doubt(trim=0.35, soft=0.3)), budget)["named"].value
     assert noisy > clean - 0.25  # a third of the full budget; with all of it the difference is 0.08
 
 

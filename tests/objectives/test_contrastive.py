@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sensorium.errors import RequestError
-from sensorium.objectives.contrastive import Contrast, Doubt, alike, own
+from sensorium.objectives.contrastive import Contrast, Doubt, alike, holding, own
 
 
 def vectors(count: int = 6, dim: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -88,6 +88,26 @@ def test_alike_knows_the_same_picture_and_the_same_words_in_order() -> None:
     assert same_PP.nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]
     both_PP = alike(texts, pictures=["a", "b", "c", "a", "d", "e"])
     assert bool(both_PP[0, 3]) and bool(both_PP[3, 0]) and not bool(both_PP[1, 3])
+
+
+def test_a_text_holds_those_that_say_no_more_in_the_same_words() -> None:
+    texts = ["A small red star.", "the Red star!", "a red ring and a star", "star red", "A red star is left of a ring"]
+    assert holding(texts).nonzero().tolist() == [[0, 0], [0, 1], [1, 1], [2, 2], [3, 3], [4, 1], [4, 4]]
+
+
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+def test_a_text_that_says_less_is_right_for_the_picture_of_one_that_says_more(form: str) -> None:
+    """Two texts of which the first holds the second: picture 0 is pulled towards both, picture 1 to its own alone."""
+    texts_PD = torch.eye(2)
+    right_PP = holding(["a small red star", "a red star"])
+    pulled = []
+    for right in (None, right_PP):
+        images_PD = torch.eye(2).requires_grad_()
+        Contrast(form)(images_PD, texts_PD, right).total.backward()  # type: ignore[arg-type]
+        assert images_PD.grad is not None
+        pulled.append(-images_PD.grad)
+    assert float(pulled[0][0, 1]) < 0 <= float(pulled[1][0, 1])
+    assert float(pulled[1][1, 0]) < 0
 
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])

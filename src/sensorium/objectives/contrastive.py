@@ -75,8 +75,8 @@ class Contrast(nn.Module):
 
         Args:
             images_PD, texts_PD: unit vectors; row i of both is a pair.
-            right_PP: bool, whether text j is right for picture i too (see `alike`); the diagonal always is. Such a pair is no
-                negative: each right pair competes with the wrong ones alone.
+            right_PP: bool, whether text j is right for picture i too (`alike`, `holding`); the diagonal always is. Such a pair
+                is no negative: each right pair competes with the wrong ones alone.
             mine: the pairs that count here; the others are there to be told from, and count in another process.
         """
         own_PP = own(len(images_PD), images_PD.device)
@@ -172,6 +172,16 @@ def alike(texts: Sequence[str], pictures: Sequence[Hashable] | None = None) -> T
     assert len(pictures) == len(texts), f"{len(texts)} texts of {len(pictures)} pictures"
     shown = _numbered(pictures)
     return same_PP | (shown[:, None] == shown)
+
+
+def holding(texts: Sequence[str]) -> Tensor:
+    """Which texts each text holds, bool `(P, P)`: [i, j] where the words of text j stand in a row within those of text i.
+
+    "A red star" says less than "a small red star", and is true of the picture that the latter is of; not the other way round.
+    Case, punctuation and `FILLERS` do not count. Of a text that denies ("no red star") this would be wrong.
+    """
+    said = [f" {' '.join(_content(text))} " for text in texts]
+    return torch.tensor([[other in one for other in said] for one in said])
 
 
 def own(count: int, device: torch.device | None = None) -> Tensor:
