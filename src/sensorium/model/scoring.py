@@ -71,9 +71,9 @@ def _read(session: Session, whole: Batch, rows: Sequence[int], spans: Sequence[s
 
 
 def _logprobs(session: Session, hidden_PD: Tensor, ids_P: Tensor) -> Tensor:
-    decoder = session.model.decoder
-    some = zip(hidden_PD.split(_POSITIONS), ids_P.split(_POSITIONS), strict=True)
-    return torch.cat([report(decoder.logits(hidden_KD), ids_K).logprobs_B.double() for hidden_KD, ids_K in some])
+    parts = [slice(start, start + _POSITIONS) for start in range(0, max(len(ids_P), 1), _POSITIONS)]
+    logits = session.model.decoder.logits
+    return torch.cat([report(logits(hidden_PD[part]), ids_P[part]).logprobs_B.double() for part in parts])
 
 
 def _answered(sample: Sample, text: str) -> Sample:

@@ -11,6 +11,7 @@ from torch import Tensor
 from sensorium.batch import Batch, Features, Modality
 from sensorium.fusion.cross_attention import Memory
 from sensorium.language.cache import KVCache
+from sensorium.model import prefill
 from sensorium.model.multimodal import MultimodalLM, rows_with_pictures
 from sensorium.nn.trace import SILENT
 
@@ -34,14 +35,18 @@ class Session:
         self.model = model
         self.adapted_B = rows_with_pictures(batch)
         embeds_BLD, self.memory = model.embed_batch(batch, SILENT, features)
-        rows, length = batch.ids_BL.shape
-        self.cache = KVCache(model.decoder.config, rows, length + room, dtype=embeds_BLD.dtype)
-        self.hidden_BD = torch.zeros(rows, embeds_BLD.shape[-1], dtype=embeds_BLD.dtype)
-        last_B = batch.valid_BL.sum(1) - 1
-        for start in range(0, length, CHUNK):
-            hidden_BLD = self._decode(embeds_BLD[:, start : start + CHUNK], batch.valid_BL[:, start : start + CHUNK])
-            here_B = (last_B >= start) & (last_B < start + CHUNK)
-            self.hidden_BD[here_B] = hidden_BLD[here_B, last_B[here_B] - start]
+        shared = None if self.memory is not None else prefill.plan(embeds_BLD, batch.valid_BL, self.adapted_B)
+        if shared is None:
+            self._begin(len(batch.samples), embeds_BLD.shape[1] + room, embeds_BLD.dtype)
+            self.hidden_BD = self._read(embeds_BLD, batch.valid_BL)
+            return
+        adapted_B, self.adapted_B = self.adapted_B, self.adapted_B[shared.leaders]
+        self._begin(len(shared.leaders), embeds_BLD.shape[1] + room, embeds_BLD.dtype)
+        self._read(*prefill.beginnings(embeds_BLD, shared))
+        self.cache.fork(shared.owner_B)
+        self.cache.crop(shared.shared_B)
+        self.adapted_B = adapted_B
+        self.hidden_BD = self._read(*prefill.remainders(embeds_BLD, batch.valid_BL, shared.shared_B))
 
     @property
     def rows(self) -> int:
@@ -79,6 +84,19 @@ class Session:
     def crop(self, lengths: int | Sequence[int]) -> None:
         """Forget all but the first `lengths` positions, one number for all rows or one for each."""
         self.cache.crop(lengths)
+
+    def _begin(self, rows: int, capacity: int, dtype: torch.dtype) -> None:
+        self.cache = KVCache(self.model.decoder.config, rows, capacity, dtype=dtype)
+
+    def _read(self, embeds_BLD: Tensor, valid_BL: Tensor) -> Tensor:
+        """Hidden states `(B, D)` of each row's last position."""
+        hidden_BD = torch.zeros(embeds_BLD.shape[0], embeds_BLD.shape[2], dtype=embeds_BLD.dtype)
+        last_B = valid_BL.sum(1) - 1
+        for start in range(0, embeds_BLD.shape[1], CHUNK):
+            hidden_BLD = self._decode(embeds_BLD[:, start : start + CHUNK], valid_BL[:, start : start + CHUNK])
+            here_B = (last_B >= start) & (last_B < start + CHUNK)
+            hidden_BD[here_B] = hidden_BLD[here_B, last_B[here_B] - start]
+        return hidden_BD
 
     def _decode(self, embeds_BLD: Tensor, valid_BL: Tensor | None) -> Tensor:
         whole = valid_BL is None or bool(valid_BL.all())
