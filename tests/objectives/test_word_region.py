@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sensorium.batch import Features
 from sensorium.nn.trace import Trace
-from sensorium.objectives.word_region import WordRegion, ipot, transport
+from sensorium.objectives.word_region import Aligner, WordRegion, ipot, transport
 
 
 def exact(cost_LG: Tensor) -> tuple[Tensor, float]:
@@ -90,3 +90,17 @@ def test_matched_pairs_come_near_and_mismatched_ones_go_far() -> None:
         "word_region_wrong"
         not in objective(Features(words_BLD, valid[0]), Features(regions_BGD, valid[1]), torch.ones(6, dtype=torch.bool)).terms
     )
+
+
+def test_a_word_is_compared_with_those_beside_it_and_no_others() -> None:
+    align, x_BTD = Aligner(8), torch.randn(1, 5, 8)
+    there_BL = torch.tensor([[True, True, True, True, False]])
+    regions = Features(torch.randn(1, 2, 8), torch.ones(1, 2, dtype=torch.bool))
+
+    def said(x_BTD: torch.Tensor) -> torch.Tensor:
+        return align(Features(x_BTD, there_BL), regions)[0].x_BTD[0]
+
+    for changed, felt in ((0, [True, True, False, False]), (2, [False, True, True, True]), (4, [False] * 4)):
+        other_BTD = x_BTD.clone()
+        other_BTD[0, changed] += 1.0
+        assert (said(x_BTD) - said(other_BTD)).abs().amax(-1)[:4].gt(1e-6).tolist() == felt

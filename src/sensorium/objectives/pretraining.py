@@ -20,7 +20,7 @@ from sensorium.objectives.loss import Loss
 from sensorium.objectives.masked_language import MaskedLanguage
 from sensorium.objectives.masked_region import MaskedRegion
 from sensorium.objectives.matching import judge, mine
-from sensorium.objectives.word_region import WordRegion
+from sensorium.objectives.word_region import Aligner, WordRegion
 
 Term = Literal["masked_language", "masked_region", "matching", "word_region", "contrast"]
 
@@ -72,8 +72,8 @@ class Pretraining(nn.Module):
     """Callable over (model, batch). What is hidden and who is wrongly paired is drawn from torch's generator; in evaluation
     mode it is always the same, so that sighted and blind are asked alike.
 
-    Word-region transport is of the embeddings, before words and regions have seen one another: there the plan has to find which
-    word means which region, while finished states can tell a matched pair from a mismatched one without that.
+    Word-region transport is of the embeddings through `align`, before words and regions have seen one another: there the plan
+    has to find which word means which region, while finished states can tell a matched pair from a mismatched one without that.
 
     Args:
         weights: of the terms. target: of masked regions (see `MaskedRegion`). share: of words and regions that are hidden.
@@ -85,7 +85,7 @@ class Pretraining(nn.Module):
         super().__init__()
         self.weights = weights
         self.words, self.regions = MaskedLanguage(share), MaskedRegion(target, share)
-        self.transport = WordRegion()
+        self.transport, self.align = WordRegion(), Aligner(width) if weights.word_region else None
         self.glance = Glance(width) if weights.contrast else None
         self.contrast = Contrast() if weights.contrast else None
 
@@ -111,11 +111,11 @@ class Pretraining(nn.Module):
         if self.weights.matching:
             trace = Trace(("joint.words.embedding", "joint.regions.embedding"))
             found["matching"], output, matched_B = judge(model, pairs, mine(similar_PP, alike_PP, seed), trace)
-            if self.weights.word_region:
+            if self.align is not None:
                 words_BL = model.reader.content(output.pairs.words)
                 words = Features(trace.found["joint.words.embedding"], words_BL)
                 regions = Features(trace.found["joint.regions.embedding"], output.regions.valid_BT)
-                found["word_region"] = self.transport(words, regions, matched_B)
+                found["word_region"] = self.transport(*self.align(words, regions), matched_B)
         return self._sum(found, float(len(pairs)))
 
     def _sum(self, found: Mapping[Term, Loss], rows: float) -> Loss:

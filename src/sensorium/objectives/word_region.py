@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium.batch import Features
@@ -79,3 +79,25 @@ class WordRegion:
             terms["word_region_wrong"] = (float(far.detach().sum()), float(len(far)))
         lacking = (self.margin - far).clamp_min(0).sum() * (len(near) / max(len(far), 1))
         return Loss(near.sum() + lacking, float(len(near)), terms)
+
+
+class Aligner(nn.Module):
+    """Where words and regions are compared: each word with the two beside it, and each region, through a layer of its own.
+
+    An embedded word by itself cannot tell which of two red things it is about; "red" before "circle" can. And what else is
+    learned of the embeddings does not pull at this space. States of more words than that are no use: they can all come to say
+    the whole text, and then none means a region.
+
+    Args:
+        width: D of the model.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.words, self.regions = nn.Conv1d(width, width, 3, padding=1), nn.Linear(width, width)
+
+    def forward(self, words: Features, regions: Features) -> tuple[Features, Features]:
+        """Embeddings `(B, L, D)` and `(B, G, D)` to vectors of the same shapes; invalid words are nobody's neighbours."""
+        said_BDL = (words.x_BTD * words.valid_BT[..., None]).transpose(1, 2)
+        met_BLD = self.words(said_BDL).transpose(1, 2)
+        return Features(met_BLD, words.valid_BT), Features(self.regions(regions.x_BTD), regions.valid_BT)
