@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from benchmarks.judged import On, judged
 from sensorium.batch import Modality, Placement
 from sensorium.data.synthetic import COLOURS, SHAPES, Scene, Split, World
+from sensorium.estimate import Estimate
 from sensorium.fusion.pairs import Pairs, Regions, Words, pad
 from sensorium.model.joint import Joint
 from sensorium.model.joint_config import BlockConfig, JointBlueprint, JointConfig, RegionConfig, Streams, word_tokenizer
@@ -182,3 +183,16 @@ def train(model: nn.Module, loss: Callable[[int], Loss], steps: int, rate: float
 def fall(curve: Sequence[float], first: int = 5, last: int = 20) -> float:
     """By what share a term fell: the mean of its last steps against that of its first."""
     return 1 - (sum(curve[-last:]) / last) / (sum(curve[:first]) / first)
+
+
+class Result(NamedTuple):
+    """What came of a training: measures by name, by how much each term fell, and seconds of processor time."""
+
+    scores: dict[str, Estimate]
+    falls: dict[str, float]
+    seconds: float
+
+
+def draw(step: int, count: int, rows: int) -> list[int]:
+    """Rows of a step, without repetition."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(step))[:rows].tolist()

@@ -9,38 +9,41 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor
 
-from benchmarks.joint_world import WORDINGS, Shown, Splits, build, captioned, captions, fall, named, read, splits, train
+from benchmarks.joint_autoencoding import autoencoding
+from benchmarks.joint_questions import FAMILIES, questions
+from benchmarks.joint_world import (
+    WORDINGS,
+    Result,
+    Shown,
+    Splits,
+    build,
+    captioned,
+    captions,
+    draw,
+    fall,
+    named,
+    read,
+    splits,
+    train,
+)
 from benchmarks.judged import On
-from sensorium.batch import Features, Modality
-from sensorium.data.synthetic import RATE, Scene
+from sensorium.batch import Features
+from sensorium.data.synthetic import Scene
 from sensorium.estimate import Estimate, estimate
 from sensorium.fusion.pairs import Pairs
-from sensorium.model.autoencoder import Autoencoder, AutoencoderConfig
 from sensorium.model.joint import Joint
-from sensorium.model.joint_config import CoAttentive, Modular, SingleStream, Streams
+from sensorium.model.joint_config import SingleStream
 from sensorium.nn.trace import Trace
-from sensorium.objectives.answering import answering, places
-from sensorium.objectives.autoencoding import Autoencoding
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.masked_language import Hidden, guess
 from sensorium.objectives.masked_region import restore
 from sensorium.objectives.matching import mine
 from sensorium.objectives.pretraining import Pretraining, Weights
-from sensorium.objectives.word_region import WordRegion, transport
-
-KINDS = ("counting", "colour", "shape", "existence", "negation")
-FAMILIES: dict[str, tuple[Streams, int]] = {
-    "single stream": (SingleStream(depth=3), 128),
-    "two streams (ViLBERT)": (CoAttentive(depth=1), 64),
-    "two streams (MCAN)": (Modular(depth=1), 128),
-}
-"""Streams and the width of their MLPs, which makes their parameters as many."""
-
+from sensorium.objectives.word_region import Aligner, WordRegion, transport
 
 ALONE = {
     "matching": Weights(masked_language=0, masked_region=0),
@@ -51,22 +54,6 @@ ALONE = {
 TOGETHER = Weights(matching=3.0)
 """All four at once."""
 STEPS = {"all": 1500, "matching": 350, "words": 700, "regions": 800}
-
-
-class Result(NamedTuple):
-    """What came of a training: measures by name, by how much each term fell, and seconds of processor time."""
-
-    scores: dict[str, Estimate]
-    falls: dict[str, float]
-    seconds: float
-
-
-def draw(step: int, count: int, rows: int) -> list[int]:
-    """Rows of a step, without repetition."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(step))[:rows].tolist()
-
-
-# Pretraining: matching, masked words and regions, word-region transport
 
 
 def pretraining(
@@ -87,19 +74,19 @@ def pretraining(
     curves = train(torch.nn.ModuleList([model, objective]), loss, steps, rate)
     spent = time.process_time() - begun
     with torch.no_grad():
-        scores = judged(model.eval(), data.test, weights, wordings)
+        scores = judged(model.eval(), data.test, objective, wordings)
     return Result(scores, {name: fall(curve) for name, curve in curves.items() if not name.endswith("wrong")}, spent)
 
 
-def judged(model: Joint, shown: Shown, weights: Weights, wordings: int = WORDINGS) -> dict[str, Estimate]:
+def judged(model: Joint, shown: Shown, objective: Pretraining, wordings: int = WORDINGS) -> dict[str, Estimate]:
     """A pretrained model's scores, for the terms that have a weight, on scenes that it has not seen."""
-    rows, scores = list(range(len(shown))), dict[str, Estimate]()
+    weights, rows, scores = objective.weights, list(range(len(shown))), dict[str, Estimate]()
     pairs = captioned(captions(model, shown), shown, rows, 0, wordings)
     if weights.matching:
         scores["matching AUC, another scene's caption"] = auc(model, pairs, pairs.take(rows[1:] + rows[:1], rows))
         scores["matching AUC, one thing wrong"] = auc(model, *minimal(model, shown))
-    if weights.word_region:
-        scores["word-region pairs from the plan"] = aligned(model, pairs, shown.scenes)
+    if objective.align is not None:
+        scores["word-region pairs from the plan"] = aligned(model, pairs, shown.scenes, objective.align)
     if weights.masked_language:
         scores |= words(model, pairs, shown.scenes)
     if weights.masked_region:
@@ -151,14 +138,17 @@ def regions(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> dict[str, Es
     }
 
 
-def aligned(model: Joint, pairs: Pairs, scenes: Sequence[Scene]) -> Estimate:
-    """Colour and shape words whose largest share of the plan goes to their own thing; in scenes of several things."""
+def aligned(model: Joint, pairs: Pairs, scenes: Sequence[Scene], align: Aligner | None) -> Estimate:
+    """Colour and shape words whose largest share of the plan goes to their own thing; in scenes of several things.
+
+    Without `align` the embeddings themselves are compared.
+    """
     trace = Trace(("joint.words.embedding", "joint.regions.embedding"))
     output = model(pairs, trace=trace)
     found = trace.result()
     said = Features(found["joint.words.embedding"], model.reader.content(pairs.words))
-    plan_BLG = transport(said, Features(found["joint.regions.embedding"], output.regions.valid_BT)).plan_BLG
-    best_BL = plan_BLG.argmax(-1)
+    regions = Features(found["joint.regions.embedding"], output.regions.valid_BT)
+    best_BL = transport(*(align(said, regions) if align else (said, regions))).plan_BLG.argmax(-1)
     told = [(row, place, thing) for row, scene in enumerate(scenes) for place, thing in named(pairs, row, scene, model).items()]
     return estimate([float(int(best_BL[row, place]) == thing) for row, place, thing in told if len(scenes[row].things) > 1])
 
@@ -168,12 +158,17 @@ def share(right: float, count: float) -> Estimate:
     return estimate([1.0] * int(right) + [0.0] * int(count - right))
 
 
-def alignment(data: Splits, steps: int, *, rate: float = 3e-3) -> Result:
-    """Word-region transport by itself, of the embeddings of matched and of evenly mismatched pairs."""
+def alignment(data: Splits, steps: int, *, beside: bool = True, rate: float = 3e-3) -> Result:
+    """Word-region transport by itself, of matched and of evenly mismatched pairs.
+
+    Args:
+        beside: words are compared with those beside them (see `Aligner`); otherwise the embeddings are. Then words that are of
+            several things ("red", of two red ones) are shared out by chance.
+    """
     torch.manual_seed(0)
     texts = [text for shown in data for scene in shown.scenes for text in scene.captions()]
     model, objective, rows = build(texts, SingleStream(depth=1), 64, 64), WordRegion(rounds=20), list(range(32))
-    said, begun = captions(model, data.train), time.process_time()
+    said, align, begun = captions(model, data.train), Aligner(64) if beside else None, time.process_time()
 
     def loss(step: int) -> Loss:
         pairs = captioned(said, data.train, draw(step, len(data.train), len(rows)), step)
@@ -181,103 +176,15 @@ def alignment(data: Splits, steps: int, *, rate: float = 3e-3) -> Result:
         shown = pairs.take([*rows, *partners.texts], [*rows, *rows])
         said_BLD, regions = model.embedding.say(shown.words).x_BTD, model.embedding.see(shown.regions, None)
         matched_B = torch.arange(2 * len(rows)) < len(rows)
-        return objective(Features(said_BLD, model.reader.content(shown.words)), regions, matched_B)
+        words = Features(said_BLD, model.reader.content(shown.words))
+        return objective(*(align(words, regions) if align else (words, regions)), matched_B)
 
-    curves = train(model, loss, steps, rate)
+    curves = train(torch.nn.ModuleList([model, align] if align else [model]), loss, steps, rate)
     spent = time.process_time() - begun
     with torch.no_grad():
         pairs = captioned(captions(model, data.test), data.test, list(range(len(data.test))), 0)
-        scores = {"word-region pairs from the plan": aligned(model, pairs, data.test.scenes)}
+        scores = {"word-region pairs from the plan": aligned(model, pairs, data.test.scenes, align)}
     return Result(scores, {"word_region": fall(curves["word_region"])}, spent)
-
-
-# Questions: the two families side by side
-
-
-def asked(shown: Shown) -> list[tuple[int, str, str]]:
-    """Scene, question, answer, of the kinds that an answer of one word settles."""
-    return [
-        (row, one.question, one.answer)
-        for row, scene in enumerate(shown.scenes)
-        for one in scene.questions()
-        if one.kind in KINDS
-    ]
-
-
-def questions(data: Splits, family: str, steps: int, *, batch: int = 64, rate: float = 2e-3, seed: int = 0) -> Result:
-    """One family learns to answer; with its regions, and with nothing in them."""
-    torch.manual_seed(seed)
-    taught, tested = asked(data.train), asked(data.test)
-    answers = sorted({answer for _, _, answer in taught})
-    streams, mlp = FAMILIES[family]
-    model = build([text for _, text, _ in (*taught, *tested)], streams, 64, mlp, answers)
-    said, begun = read(model, [text for _, text, _ in taught]), time.process_time()
-
-    def loss(step: int) -> Loss:
-        which = draw(step + 10**6 * seed, len(taught), batch)
-        pairs = Pairs(said.take(which), data.train.regions.take([taught[row][0] for row in which]))
-        return answering(model, pairs, [taught[row][2] for row in which])
-
-    curves = train(model, loss, steps, rate)
-    spent = time.process_time() - begun
-    tested = [one for one in tested if one[2] in answers]
-    pairs = Pairs(read(model, [text for _, text, _ in tested]), data.test.regions.take([row for row, _, _ in tested]))
-    wanted_B = places(model, [answer for _, _, answer in tested])
-    assert model.answer is not None
-    with torch.no_grad():
-        model.eval()
-        seen_B, blind_B = (
-            (model.answer(model(Pairs(pairs.words, shown)).pooled_BD).argmax(-1) == wanted_B).float()
-            for shown in (pairs.regions, pairs.regions.blind())
-        )
-    scores = {"right": estimate(seen_B.tolist()), "right, blind": estimate(blind_B.tolist())}
-    scores["parameters"] = estimate([float(sum(parameter.numel() for parameter in core(model)))])
-    return Result(scores, {"answering": fall(curves["answering"])}, spent)
-
-
-def core(model: Joint) -> list[Tensor]:
-    """What the families differ in, and the head that they share: the heads for pretraining are not trained here."""
-    assert model.answer is not None
-    return [*model.embedding.parameters(), *model.streams.parameters(), *model.answer.parameters()]
-
-
-# Autoencoding: pictures and sounds of one thing
-
-
-def vectors(shown: Shown, bands: int = 32) -> dict[Modality, Tensor]:
-    """Of each scene the first thing's features, and the spectrum of its tone: log energies in bands up to 4 kHz."""
-    spectra = []
-    for scene in shown.scenes:
-        wave_T = torch.from_numpy(scene.sound()[:4096].copy())
-        power_S = torch.fft.rfft(wave_T * torch.hann_window(4096)).abs().square()[: 4096 * 4000 // RATE]
-        spectra.append((power_S.view(bands, -1).sum(1) + 1e-4).log())
-    return {Modality.IMAGE: shown.regions.x_BGD[:, 0], Modality.AUDIO: torch.stack(spectra)}
-
-
-def autoencoding(data: Splits, steps: int, *, batch: int = 128, rate: float = 3e-3) -> Result:
-    """Either modality rebuilt from the other alone: the error as a share of the mean predictor's."""
-    torch.manual_seed(0)
-    taught, tested = vectors(data.train), vectors(data.test)
-    dims = {kind: x_ND.shape[1] for kind, x_ND in taught.items()}
-    model = Autoencoder(AutoencoderConfig(dims=dims, hidden=128, code=64))
-    model.fit_scale(taught)
-    objective, begun = Autoencoding(), time.process_time()
-
-    def loss(step: int) -> Loss:
-        which = torch.tensor(draw(step, len(data.train), batch))
-        return objective(model, {kind: x_ND[which] for kind, x_ND in taught.items()}, step)
-
-    curves = train(model, loss, steps, rate)
-    spent, scores = time.process_time() - begun, {}
-    with torch.no_grad():
-        for given, wanted in ((Modality.IMAGE, Modality.AUDIO), (Modality.AUDIO, Modality.IMAGE)):
-            rebuilt_ND = model.decode(model.encode({given: model.standard(given, tested[given])}))[wanted]
-            truth_ND = model.standard(wanted, tested[wanted])
-            mean = truth_ND.square().mean()  # the training mean is zero here
-            scores[f"{wanted} from {given}, error against the mean's"] = estimate(
-                ((rebuilt_ND - truth_ND).square().mean(1) / mean).tolist()
-            )
-    return Result(scores, {name: fall(curve) for name, curve in curves.items()}, spent)
 
 
 def main() -> None:
@@ -300,6 +207,7 @@ def main() -> None:
             )
     if "alignment" in args.only:
         runs["alignment"] = lambda: alignment(data, args.steps or 500)
+        runs["alignment, words by themselves"] = lambda: alignment(data, args.steps or 500, beside=False)
     if "questions" in args.only:
         for name in args.families.split(","):
             runs[f"questions, {name}"] = lambda name=name: questions(data, name, args.steps or 2000)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.joint_autoencoding import autoencoding
+from benchmarks.joint_questions import questions
 from benchmarks.joint_world import CLASSES, Splits, build, captioned, captions, fall, named, splits
-from benchmarks.objectives_joint import ALONE, alignment, auc, autoencoding, minimal, pretraining, questions
+from benchmarks.objectives_joint import ALONE, alignment, auc, minimal, pretraining
 from sensorium.model.joint_config import SingleStream
 
 
@@ -62,7 +64,7 @@ def test_matching_tells_pairs_apart(many: Splits) -> None:
 @pytest.mark.slow
 def test_the_transport_plan_finds_each_words_region(many: Splits) -> None:
     result = alignment(many, 500)
-    assert result.scores["word-region pairs from the plan"].value >= 0.8
+    assert result.scores["word-region pairs from the plan"].low >= 0.95
     assert result.falls["word_region"] >= 0.5
 
 
