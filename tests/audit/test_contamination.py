@@ -18,11 +18,13 @@ from sensorium.data.synthetic import World
 from sensorium.data.synthetic.draw import png
 from sensorium.data.synthetic.sound import wav
 from sensorium.errors import RequestError
+from sensorium.evaluation.sureness import Sure
 from sensorium.evaluation.task import Item
 from sensorium.model import presets
 from sensorium.model.generate import Assistant
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Audio, Image, Message, Sample, Text
+from sensorium.protocols import Scores
 from tests.audit.subjects import EXAM
 
 WORLD = World(5)
@@ -152,13 +154,19 @@ def trained(on: Sequence[Item], steps: int = 60) -> Assistant:
     return Assistant(model.eval(), "tiny")
 
 
+def asking(model: Scores) -> Sure:
+    """Its log-probabilities, asked one by one."""
+    return lambda _, items: [model.score(item.sample.messages, item.choices)[0] for item in items]
+
+
 def test_a_model_trained_on_the_exam_is_told_from_one_trained_on_other_questions() -> None:
     exam, twins, other = items(30), items(30, seed=6), items(30, seed=7)
-    guilty = memorised(trained(exam), EXAM, exam, twins)
-    assert not guilty.passed and guilty.estimate is not None and guilty.estimate.low > 0.5
+    guilty = memorised(asking(trained(exam)), EXAM, exam, twins, among=12)
+    assert guilty is not None and not guilty.passed and guilty.estimate is not None and guilty.estimate.low > 0.5
     assert guilty.claim.startswith("The model is surer of this exam's answers than") and "30 items, 30 twins" in guilty.claim
     assert guilty.check == "memorised" and len(guilty.evidence) == 10
-    assert memorised(trained(other), EXAM, exam, twins).passed
+    innocent = memorised(asking(trained(other)), EXAM, exam, twins)
+    assert innocent is not None and innocent.passed
 
 
 class Guesses:
@@ -174,16 +182,36 @@ class Guesses:
 
 def test_a_model_that_saw_neither_is_accused_in_at_most_one_of_twenty_cases() -> None:
     exam, twins = items(25), items(25, seed=6)
-    accused = sum(not memorised(Guesses(seed), EXAM, exam, twins).passed for seed in range(60))
-    assert accused <= 3
+    found = [memorised(asking(Guesses(seed)), EXAM, exam, twins) for seed in range(60)]
+    assert sum(finding is not None and not finding.passed for finding in found) <= 3
+
+
+def test_of_many_exams_none_is_found_guilty_by_chance_alone() -> None:
+    exam, twins = items(25), items(25, seed=6)
+    spread = torch.linspace(-1.5, 1.5, 25)
+    noise = torch.cat([spread + 0.7, spread]).tolist()
+    alone, one_of_many = (memorised(lambda _, __: noise, EXAM, exam, twins, among) for among in (1, 400))
+    assert alone is not None and not alone.passed and len(alone.evidence) == 10
+    assert one_of_many is not None and one_of_many.passed and not one_of_many.evidence
+    assert one_of_many.claim.endswith("; of 400 exams looked at, one may show as much by chance).")
+
+
+def test_items_that_the_model_cannot_take_are_left_out() -> None:
+    exam, twins = items(25), items(25, seed=6)
+    some = memorised(lambda _, asked: [None if place % 25 < 5 else -1.0 for place, _ in enumerate(asked)], EXAM, exam, twins)
+    assert some is not None and "20 items, 20 twins" in some.claim
+    assert (
+        memorised(lambda _, asked: [None if place % 25 < 6 else -1.0 for place, _ in enumerate(asked)], EXAM, exam, twins)
+        is None
+    )
 
 
 def test_too_few_twins_or_no_right_answers_are_refused() -> None:
     exam = items(20)
     with pytest.raises(RequestError, match=r"task world: has 20 items and 3 twins\. Give 20 of each"):
-        memorised(Guesses(0), EXAM, exam, exam[:3])
+        memorised(asking(Guesses(0)), EXAM, exam, exam[:3])
     with pytest.raises(RequestError, match="has no right answers in words"):
-        memorised(Guesses(0), replace(EXAM, answer=None), exam, exam)
+        memorised(asking(Guesses(0)), replace(EXAM, answer=None), exam, exam)
 
 
 def test_media_that_are_files_are_found_under_other_names(tmp_path: Path) -> None:

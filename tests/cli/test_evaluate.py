@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from sensorium.evaluation.kept import read_results
 from tests.cli.conftest import Run
@@ -23,7 +24,7 @@ COLOURS = {"Red.": (220, 30, 30), "Blue.": (30, 30, 220)}
 def items(_, split):
     for number in range(24):
         name, file = list(COLOURS)[number % 2], io.BytesIO()
-        Canvas.new("RGB", (24 + number // 2, 24), COLOURS[name]).save(file, "PNG")
+        Canvas.new("RGB", (24 + number // 2, 24 + len(split)), COLOURS[name]).save(file, "PNG")
         asked = Message("user", (Image(file.getvalue()), Text("Which colour?")))
         yield Item(Sample(f"{split}-{number}", (asked,)), {"right": name})
 
@@ -32,7 +33,8 @@ def score(item, reply):
     return {"exact": float(reply.text == item.gold["right"])} if reply.text else None
 
 
-task = Task("colours", "Colours", items, score, "exact", answer=lambda item: item.gold["right"])
+SPLITS = "train", "kept apart", "test"
+task = Task("colours", "Colours", items, score, "exact", answer=lambda item: item.gold["right"], splits=SPLITS)
 """
 
 
@@ -60,6 +62,45 @@ def test_a_run_writes_its_results_a_report_and_a_block_for_a_card(run: Run, toy:
     (metric,) = row["metrics"]
     assert metric["value"] == read_results(out).tasks[0].outcomes["as it is"].scores["exact"].value
     assert metric["args"]["n"] == 24 and set(metric["args"]["floors"]) >= {"blind", "blanked", "majority"}
+
+
+def test_an_exam_in_the_training_data_is_named(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "seen.png"
+    Image.new("RGB", (26, 28), (30, 30, 220)).save(picture)  # that of item 5, or nearly
+    content = [{"type": "image", "path": str(picture)}, {"type": "text", "text": "Which colour?"}]
+    turns = [{"role": "user", "content": content}, {"role": "assistant", "content": "Blue."}]
+    (tmp_path / "train.jsonl").write_text(json.dumps({"messages": turns}) + "\n", "utf-8")
+    words = (
+        "evaluate",
+        toy,
+        "-t",
+        exam,
+        "-o",
+        tmp_path / "out",
+        "--model-args",
+        "words=no",
+        "--train",
+        tmp_path / "train.jsonl",
+    )
+    found = run(*words, model=False)
+    assert found.exit_code == 0
+    told = {finding.check: finding for finding in read_results(tmp_path / "out").findings}
+    assert not told["contamination"].passed and "items are in the training data" in told["contamination"].claim
+    assert "**failed** colours:" in found.stdout and "memorised" not in told
+
+
+def test_a_split_never_trained_on_shows_what_was_memorised(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("evaluate", toy, "-t", exam, "-o", out, "--model-args", "words=no", "--twins")
+    found = run(*words, "kept apart", model=False)
+    assert found.exit_code == 0
+    (told,) = [finding for finding in read_results(out).findings if finding.check == "memorised"]
+    assert told.passed and "24 items, 24 twins" in told.claim and told.claim in found.stdout.replace("\\", "")
+    journal = (out / "journal.jsonl").read_bytes()
+    run(*words, "kept apart", model=False)
+    assert (out / "journal.jsonl").read_bytes() == journal
+    for split, why in (("test", "are of the split test, which is judged"), ("dev", "Known splits: kept apart, test, train")):
+        assert why in str(run(*words, split, model=False).exception)
 
 
 def test_without_logged_samples_no_answers_are_left(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:

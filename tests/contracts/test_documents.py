@@ -169,6 +169,7 @@ def test_commands_and_options() -> None:
                 "--tasks",
                 "--train",
                 "--trust",
+                "--twins",
                 "-o",
                 "-t",
                 "model",

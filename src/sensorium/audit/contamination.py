@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,15 @@ from sensorium.data.checking.memory import Memory, Place
 from sensorium.data.checking.sketch import sketch_text
 from sensorium.data.row import Row, Source
 from sensorium.errors import RequestError
-from sensorium.estimate import Estimate, Rows, estimate
+from sensorium.estimate import Rows, estimate
 from sensorium.evaluation.result import Finding
+from sensorium.evaluation.sureness import Sure
 from sensorium.evaluation.task import Item, Task
 from sensorium.parts import Image, Media, Message, Sample, Text
-from sensorium.protocols import Scores
 
 CHECK, SURENESS = "contamination", "memorised"
-FEWEST = 20
+FEWEST, MOST = 20, 100
+"""Items of an exam, and of its twins, that `memorised` needs, and looks at."""
 
 
 class Leak(NamedTuple):
@@ -77,7 +79,7 @@ def contamination(task: Task, items: Sequence[Item], train: Source) -> Finding:
     return Finding(CHECK, task.name, claim, not found, hit, tuple(str(leak) for leak in found[:20]))
 
 
-def memorised(scores: Scores, task: Task, items: Sequence[Item], twins: Sequence[Item]) -> Finding:
+def memorised(sure: Sure, task: Task, items: Sequence[Item], twins: Sequence[Item], among: int = 1) -> Finding | None:
     """Whether a model is surer of the right answers to an exam than of those to a fresh one that was drawn alike.
 
     Without training on either, the mean log-probability of the right answers is the same for both (the loss test of membership:
@@ -85,27 +87,37 @@ def memorised(scores: Scores, task: Task, items: Sequence[Item], twins: Sequence
 
     Args:
         twins: items of the same task that no training can have seen, such as those of another seed, drawn as the exam's were.
+            Of either the first `MOST` are looked at.
+        among: exams judged so; to be found guilty takes an interval widened for their number (Bonferroni).
+
+    Returns:
+        None where the model could be asked for under `FEWEST` of either.
 
     Raises:
-        RequestError: right answers of this task are no text, or there are under 20 items of either.
+        RequestError: right answers of this task are no text, or there are under `FEWEST` items of either.
     """
     answer = task.answer
     if answer is None or min(len(items), len(twins)) < FEWEST:
         problem = f"has {len(items)} items and {len(twins)} twins" if answer is not None else "has no right answers in words"
         raise RequestError(f"task {task.name}", problem, f"Give {FEWEST} of each, of a task whose answers are words")
-    rows = [(scores.score(item.sample.messages, [answer(item)])[0], 1.0) for item in items]
-    rows += [(scores.score(item.sample.messages, [answer(item)])[0], 0.0) for item in twins]
-    clusters = [item.cluster or f"item {item.sample.id}" for item in items]
-    clusters += [f"twin {item.cluster or item.sample.id}" for item in twins]
-    gap: Estimate = estimate(np.array(rows), _gap, clusters=clusters)._replace(n=len(items))
-    measured = f"{gap.value:+.3g} [{gap.low:+.3g}, {gap.high:+.3g}] nats a right answer, {len(items)} items, {len(twins)} twins"
-    if gap.low > 0:
-        claim = f"The model is surer of this exam's answers than of those to fresh questions drawn alike ({measured})."
-    else:
-        claim = f"The model is no surer of this exam's answers than of those to fresh questions drawn alike ({measured})."
-    surest = sorted(zip((row[0] for row in rows), items, strict=False), key=lambda pair: -pair[0])
-    evidence = tuple(item.sample.id for _, item in surest[:10]) if gap.low > 0 else ()
-    return Finding(SURENESS, task.name, claim, not gap.low > 0, gap, evidence)
+    asked = [replace(item, choices=(answer(item),)) for item in (*items[:MOST], *twins[:MOST])]
+    mine = [1.0] * len(items[:MOST]) + [0.0] * len(twins[:MOST])
+    found = [row for row in zip(asked, sure(task, asked), mine, strict=True) if row[1] is not None]
+    count, fresh = sum(own > 0 for _, _, own in found), sum(own == 0 for _, _, own in found)
+    if min(count, fresh) < FEWEST:
+        return None
+    clusters = [f"{own} {item.cluster or f'item {item.sample.id}'}" for item, _, own in found]
+    gap = estimate(np.array([row[1:] for row in found], float), _gap, clusters=clusters)._replace(n=count)
+    stretch = NormalDist().inv_cdf(1 - 0.025 / among) / NormalDist().inv_cdf(0.975)
+    guilty = gap.value > (gap.value - gap.low) * stretch
+    measured = f"{gap.value:+.3g} [{gap.low:+.3g}, {gap.high:+.3g}] nats a right answer, {count} items, {fresh} twins"
+    if not guilty and gap.low > 0:
+        measured += f"; of {among} exams looked at, one may show as much by chance"
+    how = "surer" if guilty else "no surer"
+    claim = f"The model is {how} of this exam's answers than of those to fresh questions drawn alike ({measured})."
+    surest = sorted((row for row in found if row[2] > 0), key=lambda row: -(row[1] or 0.0))
+    evidence = tuple(item.sample.id for item, _, _ in surest[:10]) if guilty else ()
+    return Finding(SURENESS, task.name, claim, not guilty, gap, evidence)
 
 
 def _gap(rows: Rows) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -19,7 +19,7 @@ from sensorium.errors import RequestError
 
 if TYPE_CHECKING:
     from sensorium.evaluation.result import Result
-    from sensorium.evaluation.run import Listener
+    from sensorium.evaluation.run import Listener, Options
     from sensorium.evaluation.subject import Subject
     from sensorium.evaluation.task import Task
 
@@ -47,6 +47,9 @@ def run(
     train: Annotated[
         Path | None, typer.Option("--train", metavar="PATH", help="What the model was trained on: no item may be in it.")
     ] = None,
+    twins: Annotated[
+        str, typer.Option("--twins", metavar="SPLIT", help="Drawn alike and never trained on; tasks that make items need none.")
+    ] = "",
     samples: Annotated[bool, typer.Option("--log-samples/--no-log-samples", help="Keep every answer and show some.")] = True,
     card: Annotated[
         bool, typer.Option("--model-index", help="Write model-index.yaml too: the scores as a card on the Hub holds them.")
@@ -82,7 +85,7 @@ def run(
     began = time.monotonic()
     with _told() as listen:
         result = evaluate(subject, chosen, options, folder, listen)
-    result = _finish(folder, result, chosen, subject, options.data, train)
+        result = _finish(folder, result, chosen, subject, options, Known(train, twins), listen)
     if card:
         from sensorium.evaluation.adapters.model_index import hub_kinds, to_yaml
 
@@ -101,21 +104,35 @@ def run(
     typer.echo((folder / ("results.json" if as_json else "report.md")).read_text("utf-8"))
 
 
-def _finish(folder: Path, result: Result, tasks: Sequence[Task], subject: Subject, data: Path, train: Path | None) -> Result:
+class Known(NamedTuple):
+    """What is known of a model's training: what was in it, and a split of the exams that was not."""
+
+    train: Path | None
+    twins: str
+
+
+def _finish(
+    folder: Path, result: Result, tasks: Sequence[Task], subject: Subject, options: Options, known: Known, listen: Listener
+) -> Result:
     """What the checks say goes into the results; then the report is written."""
     from sensorium.audit.checks import findings
+    from sensorium.audit.contamination import MOST
     from sensorium.audit.exam import open_exams
     from sensorium.data.reader import open_source
     from sensorium.evaluation.kept import write_results
     from sensorium.evaluation.report.write import write_report
+    from sensorium.evaluation.sureness import fresh_items, recorded
     from sensorium.model.generate import Assistant
 
     layout = subject.generates.model.layout if isinstance(subject.generates, Assistant) else None
-    source = None if train is None else open_source(train)
-    found = findings(open_exams(folder, result, tasks, data), source, layout, subject.scores)
+    source = None if known.train is None else open_source(known.train)
+    fresh = {} if subject.scores is None else fresh_items(tasks, options, known.twins, MOST)
+    exams = open_exams(folder, result, tasks, options.data)
+    with recorded(subject, folder, options.size, listen) as sure:
+        found = findings(exams, source, layout, sure, fresh)
     result = replace(result, findings=found)
     write_results(folder, result)
-    write_report(folder, (data,))
+    write_report(folder, (options.data,))
     return result
 
 

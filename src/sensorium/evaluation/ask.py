@@ -58,6 +58,16 @@ def ask(subject: Subject, task: Task, items: Sequence[Item], journal: Journal, s
     return [reply for key in keys if (reply := journal.reply(key)) is not None]
 
 
+def likelihoods(
+    subject: Subject, task: Task, items: Sequence[Item], journal: Journal, size: int, say: Say
+) -> list[float | None]:
+    """The log-probability of each item's one choice; None where the model cannot take it, or is not asked for likelihoods."""
+    if how(subject, task, items) != "choice":
+        return [None] * len(items)
+    replies = ask(subject, task, items, journal, size, say)
+    return [reply.logprobs[0] if reply.logprobs else None for reply in replies]
+
+
 def find(
     subject: Subject, items: Sequence[Item], gallery: Sequence[Item], journal: Journal, size: int, say: Say
 ) -> list[Reply]:

@@ -78,6 +78,7 @@ class Task:
         corpus: further scores that are no means.
         gallery: what is to be found among, for a retrieval task; the model is then asked for vectors, not for text.
         answer: the right answer as text for few-shot examples and for the floors; None where no text stands for it.
+        twins: other items drawn as those of the split were, which no training has seen; None where there are none to be had.
         sampling: how the answer is drawn; the prompt is in the items.
         splits: those there are; the first is used for examples, the last is judged when none is named.
         needs: the kinds of media that a model must take.
@@ -95,6 +96,7 @@ class Task:
     corpus: Mapping[str, Corpus] = field(default_factory=dict)
     gallery: Callable[[Path, str], Iterable[Item]] | None = None
     answer: Callable[[Item], str] | None = None
+    twins: Callable[[Path, str], Iterable[Item]] | None = None
     sampling: Sampling = field(default_factory=partial(Sampling, max_tokens=32))
     splits: tuple[str, ...] = ("test",)
     needs: tuple[str, ...] = ("image",)

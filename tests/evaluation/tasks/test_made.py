@@ -39,6 +39,17 @@ def test_every_kind_of_the_world_is_a_task_whose_right_answers_are_right(name: s
     assert items == some(name)[1]
 
 
+@pytest.mark.parametrize("name", GROUPS["world"])
+def test_twins_are_drawn_alike_and_are_other_items(name: str) -> None:
+    task, items = some(name)
+    assert task.twins is not None and task.answer is not None
+    twins = list(islice(task.twins(NOWHERE, task.splits[-1]), FEW))
+    assert twins == list(islice(task.twins(NOWHERE, task.splits[-1]), FEW)) and len(twins) == FEW
+    assert not {part.source for item in items for part in media(item)} & {part.source for item in twins for part in media(item)}
+    assert [type(part) for item in items for part in media(item)] == [type(part) for item in twins for part in media(item)]
+    assert all(task.score(item, Reply(task.answer(item)))[task.main] == 1 for item in twins)  # type: ignore[index]
+
+
 def test_the_world_has_a_task_for_each_kind_one_for_new_pairs_and_one_for_boxes() -> None:
     assert GROUPS["world"] == (*(f"world_{kind}" for kind in KINDS), "world_composition", "world_boxes")
     assert [task.name for task in find_tasks(["world"])] == list(GROUPS["world"])

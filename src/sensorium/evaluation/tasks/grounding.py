@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sensorium.data.synthetic.world import Split, World
@@ -12,6 +14,7 @@ from sensorium.evaluation.tasks.asking import ask
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import BOX, box
 from sensorium.evaluation.tasks.rows import field, picture, rows
+from sensorium.evaluation.tasks.world import TWIN, WORLD
 from sensorium.media import image
 from sensorium.media.source import Limits, load
 from sensorium.parts import Image, Message, Sample, Source, Text
@@ -34,7 +37,7 @@ def refcoco_bbox_rec_val() -> Task:
 def world_boxes() -> Task:
     """The synthetic world."""
     about = "The box of a thing in the synthetic world; right from an overlap (IoU) of 0.5 on"
-    return _task("world_boxes", about, _world, tuple(_SPLITS))
+    return replace(_task("world_boxes", about, partial(_world, WORLD), tuple(_SPLITS)), twins=partial(_world, TWIN))
 
 
 def _task(name: str, about: str, items: Callable[[Path, str], Iterable[Item]], splits: tuple[str, ...]) -> Task:
@@ -85,8 +88,7 @@ def _size(source: Source) -> list[int]:
         raise blob.damaged("a picture", error) from error
 
 
-def _world(_: Path, split: str) -> Iterator[Item]:
-    world = World()
+def _world(world: World, _: Path, split: str) -> Iterator[Item]:
     for sample in world.samples(_COUNT, _SPLITS[split], "boxes"):
         shown, said = sample.messages[0].parts
         assert isinstance(said, Text)

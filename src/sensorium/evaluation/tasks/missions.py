@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from itertools import count, permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ LEVELS = ("BabyAI-GoToLocal-v0", "BabyAI-PutNextLocal-v0", "BabyAI-OpenDoorColor
 """Going to a thing, putting one beside another, opening a door; seen from above."""
 EPISODES = {"train": 30, "test": 300}
 """Missions of each split; their seeds do not meet."""
+TWINS = 1_000_000_000
+"""From this seed on lie missions that are in no split."""
 FPS, TILE, STEPS, WAYS = 4, 16, 100, 4
 
 
@@ -45,10 +48,11 @@ def babyai() -> Task:
     return Task(
         name="babyai",
         about="Which of four missions the agent of a clip carries out (BabyAI, made by the package minigrid); the likeliest",
-        items=_items,
+        items=partial(_items, 0),
         score=_right,
         main="accuracy",
         answer=lambda item: item.choices[item.gold["right"]],
+        twins=partial(_items, TWINS),
         splits=tuple(EPISODES),
         needs=("video",),
         extractor="the likeliest of the four missions; of a model that tells no likelihoods: the one that it says in full",
@@ -103,10 +107,10 @@ def _right(item: Item, reply: Reply) -> Scores | None:
     return {"accuracy": float(said[0] == item.gold["right"])} if said else None
 
 
-def _items(_: Path, split: str) -> Iterator[Item]:
+def _items(first: int, _: Path, split: str) -> Iterator[Item]:
     """Episodes with too few other missions are passed over."""
     made = 0
-    for seed in count(1_000_000 * (split == "test")):
+    for seed in count(first + 1_000_000 * (split == "test")):
         episode = play(LEVELS[seed % len(LEVELS)], seed)
         if len(episode.others) < WAYS - 1:
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
-from pathlib import Path
 
 from sensorium.data.synthetic.clip import mkv
 from sensorium.data.synthetic.draw import png
@@ -22,7 +21,8 @@ from sensorium.parts import Audio, Image, Media, Video
 from sensorium.protocols import Sampling
 
 ITEMS = 300
-WORLD = World()
+WORLD, TWIN = World(), World(seed=7_777_777)
+"""What is asked about, and a world of another seed: its scenes are drawn alike and stand in no exam and no training."""
 NAMES = tuple(f"world_{kind}" for kind in (*KINDS, "composition"))
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -34,19 +34,20 @@ def world(kind: str) -> Task:
         about = "Colours and shapes of things in pairs of both that training never shows; beside world_colour and world_shape"
         return _task(kind, about, _composition, ("train", "novel"), ("image",))
     media = {"order": ("video",), "sound": ("audio",)}.get(kind, ("image",))
-    return _task(kind, f"Questions of {kind} in the synthetic world", partial(_items, kind), _SPLITS, media)
+    return _task(kind, f"Questions of {kind} in the synthetic world", partial(_asked, kind), _SPLITS, media)
 
 
 def _task(
-    kind: str, about: str, items: Callable[[Path, str], Iterator[Item]], splits: tuple[str, ...], needs: tuple[str, ...]
+    kind: str, about: str, items: Callable[[World, str], Iterator[Item]], splits: tuple[str, ...], needs: tuple[str, ...]
 ) -> Task:
     return Task(
         name=f"world_{kind}",
         about=about,
-        items=items,
+        items=lambda _, split: items(WORLD, split),
         score=_right,
         main="exact_match",
         answer=lambda item: as_sentence(item.gold["answer"]),
+        twins=lambda _, split: items(TWIN, split),
         sampling=Sampling(max_tokens=16),
         splits=splits,
         needs=needs,
@@ -59,18 +60,18 @@ def _right(item: Item, reply: Reply) -> Scores | None:
     return {"exact_match": float(said == official(item.gold["answer"]))} if said else None
 
 
-def _items(kind: str, _: Path, split: str) -> Iterator[Item]:
+def _asked(kind: str, world: World, split: str) -> Iterator[Item]:
     """The first scenes of the split that can be asked so."""
     where = next(known for known in _SPLITS if known == split)
-    scenes = (WORLD.scene(number, where) for number in count())
+    scenes = (world.scene(number, where) for number in count())
     asked = ((scene, question) for scene in scenes for question in scene.questions() if question.kind == kind)
     return (_item(scene, question) for scene, question in islice(asked, ITEMS))
 
 
-def _composition(_: Path, split: str) -> Iterator[Item]:
+def _composition(world: World, split: str) -> Iterator[Item]:
     """Of the split `novel`: only questions about the one thing that is new. Examples are of the split `train`, as they come."""
     where: Split = "novel" if split == "novel" else "train"
-    scenes = (WORLD.scene(number, where) for number in count())
+    scenes = (world.scene(number, where) for number in count())
     asked = ((scene, item) for scene in scenes for item in scene.questions() if item.kind in ("colour", "shape"))
     kept = ((scene, item) for scene, item in asked if where == "train" or _new(scene, item))
     return (_item(scene, question) for scene, question in islice(kept, ITEMS))
