@@ -1,7 +1,8 @@
-"""A scaling curve, `loss = floor + scale * rows ** -power`, fitted to a few sizes to foretell a larger one."""
+"""A scaling curve fitted to a few sizes to foretell a larger one: a power law that may bend."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,38 +10,54 @@ import numpy as np
 
 from sensorium.errors import RequestError
 
+_BENDS = np.linspace(-1.0, 1.0, 81)
+
 
 class Curve(NamedTuple):
-    """The law of Hestness et al. 2017 (arXiv:1712.00409) with its irreducible part."""
+    """`log y = level - slope * (rows ** bend - 1) / bend`, of a loss or of a share of wrong answers.
 
-    floor: float
-    scale: float
-    power: float
+    Without a bend it is the power law of Hestness et al. 2017 (arXiv:1712.00409), falling with `rows ** -slope`. A bend below 0
+    levels off to a floor; one above 0 falls ever faster, as a stretched exponential does, where everything can be learned
+    (WBL4 of Viering and Loog 2021, arXiv:2103.10948).
+    """
+
+    level: float
+    slope: float
+    bend: float
 
     def __call__(self, rows: float) -> float:
-        """The loss foretold for so many training questions."""
-        return float(self.floor + self.scale * rows**-self.power)
+        """What is foretold for so many training questions."""
+        return math.exp(self.level - self.slope * float(_bent(np.asarray(rows, float), self.bend)))
 
 
-def fit(rows: Sequence[float], losses: Sequence[float]) -> Curve:
-    """The curve with the least squared relative error: the power by search, floor and scale, neither negative, in closed form.
+def fit(rows: Sequence[float], table: Sequence[Sequence[float]]) -> list[Curve]:
+    """One curve a row of the table, each with its own level and slope (never rising), all with the bend that suits them best.
+
+    The bend is the exam's: one of its own for each row would follow the noise of a few sizes.
+
+    Args:
+        table: for each family what came at each size, above 0.
 
     Raises:
         RequestError: fewer than three different sizes, which no such curve is held by.
     """
     if len(set(rows)) < 3:
-        raise RequestError("scaling curve", f"has {len(set(rows))} sizes and needs 3", "Ask for more --sizes")
-    x, y = np.asarray(rows, float), np.asarray(losses, float)
-    best = min((_linear(x, y, power) for power in np.linspace(0.02, 2.0, 199)), key=lambda found: found[0])
-    return best[1]
+        raise RequestError("scaling curve", f"has {len(set(rows))} sizes and needs 3", "Ask for more --halvings")
+    x, y = np.asarray(rows, float), np.log(np.asarray(table, float))
+    return min((_straight(x, y, float(bend)) for bend in _BENDS), key=lambda found: found[0])[1]
 
 
-def _linear(x: np.ndarray, y: np.ndarray, power: float) -> tuple[float, Curve]:
-    terms = np.stack([np.ones_like(x), x**-power], axis=1) / y[:, None]
-    floor, scale = np.linalg.lstsq(terms, np.ones_like(y), rcond=None)[0]
-    if floor < 0:
-        floor, scale = 0.0, float(terms[:, 1].sum() / (terms[:, 1] ** 2).sum())
-    if scale < 0:
-        floor, scale = float(terms[:, 0].sum() / (terms[:, 0] ** 2).sum()), 0.0
-    curve = Curve(float(floor), float(scale), float(power))
-    return float(((terms @ np.array([floor, scale]) - 1) ** 2).sum()), curve
+def _straight(x: np.ndarray, y: np.ndarray, bend: float) -> tuple[float, list[Curve]]:
+    """The squared error of the log and the curves, all with this bend."""
+    across = _bent(x, bend)
+    off = across - across.mean()
+    slopes = np.maximum(0.0, -(y @ off) / (off @ off))
+    levels = y.mean(1) + slopes * across.mean()
+    left = levels[:, None] - slopes[:, None] * across - y
+    return float((left**2).sum()), [Curve(float(a), float(b), bend) for a, b in zip(levels, slopes, strict=True)]
+
+
+def _bent(x: np.ndarray, bend: float) -> np.ndarray:
+    """Box and Cox's transform of x; its limit, the logarithm, without a bend."""
+    bent: np.ndarray = np.log(x) if abs(bend) < 1e-9 else (x**bend - 1) / bend
+    return bent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,16 +73,21 @@ class Exam:
         return sum(best.get(question.text) == question.answer for question in self.test) / len(self.test)
 
     def part(self, rows: int, seed: int) -> tuple[Question, ...]:
-        """`rows` training questions, drawn without repetition.
+        """`rows` training questions, all those about one picture together: twice the questions are twice the pictures too.
+
+        Those of a smaller part are the first of a larger one.
 
         Raises:
             LimitError: there are fewer.
         """
         if rows > len(self.train):
-            raise LimitError(
-                f"exam {self.name}", f"has {len(self.train)} training questions, {rows} are wanted", "Ask for a smaller --rows"
-            )
-        return tuple(random.Random(seed).sample(self.train, rows))
+            problem = f"has {len(self.train)} training questions, {rows} are wanted"
+            raise LimitError(f"exam {self.name}", problem, "Ask for a smaller --rows")
+        about = defaultdict[int, list[Question]](list)
+        for question in self.train:
+            about[question.picture].append(question)
+        pictures = random.Random(seed).sample(list(about.values()), len(about))
+        return tuple([question for some in pictures for question in some][:rows])
 
 
 def split(text: str) -> list[str]:
@@ -91,13 +96,17 @@ def split(text: str) -> list[str]:
     return spaced.split()
 
 
-def synthetic(rows: int, seed: int = 0, tests: int = 2000) -> Exam:
-    """The drawn world: about `rows` training questions of every kind that needs only the picture."""
+def synthetic(rows: int, seed: int = 0, tests: int = 6000, dev: bool = False) -> Exam:
+    """The drawn world: about `rows` training questions of every kind that needs only the picture.
 
+    Args:
+        dev: ask about the world's validation scenes, for choosing settings, and leave its test alone.
+    """
     world = World(seed, size=SIDE)
     pictures: list[Pixels] = []
     train = _draw(world, "train", rows, pictures, None)
-    test = _draw(world, "test", tests, pictures, frozenset(question.answer for question in train))
+    known = frozenset(question.answer for question in train)
+    test = _draw(world, "validation" if dev else "test", tests, pictures, known)
     return Exam("synthetic", np.stack(pictures), tuple(train), tuple(test[:tests]))
 
 
@@ -116,8 +125,11 @@ def _draw(world: World, split: Split, wanted: int, pictures: list[Pixels], known
     return asked
 
 
-def easy_vqa(tests: int = 2000) -> Exam:
-    """The `easy-vqa` package (Zhou 2019, MIT): one coloured shape a picture, its own split; `tests` of its test questions.
+def easy_vqa(dev: bool = False) -> Exam:
+    """The `easy-vqa` package (Zhou 2019, MIT): one coloured shape a picture, its own split.
+
+    Args:
+        dev: ask about every eighth training picture, for choosing settings, train on the others and leave the test alone.
 
     Raises:
         DependencyError: it is not installed.
@@ -133,8 +145,10 @@ def easy_vqa(tests: int = 2000) -> Exam:
         pictures += sorted((folder / name / "images").glob("*.png"), key=lambda path: int(path.stem))
         place = {int(path.stem): first + offset for offset, path in enumerate(pictures[first:])}
         parts.append(tuple(Question(place[row[2]], row[0], row[1], _easy_kind(row[1])) for row in rows))
-    some = tuple(random.Random(0).sample(parts[1], tests))
-    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), parts[0], some)
+    train, test = parts
+    if dev:
+        train, test = (tuple(item for item in train if (item.picture % 8 == 0) == held) for held in (False, True))
+    return Exam("easy-vqa", _array(Pillow.open(path) for path in pictures), train, test)
 
 
 def _easy_kind(answer: str) -> str:

@@ -10,8 +10,9 @@ from typing import TypeVar, cast
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from sensorium.batch import Features, Modality, Piece, Shown
+from sensorium.batch import Batch, Features, Modality, Piece, Shown
 from sensorium.fusion.cross_attention import GatedCrossAttention, GatedCrossAttentionConfig
 from sensorium.fusion.layout import Layout
 from sensorium.fusion.pairs import Pairs, Regions, cells
@@ -107,20 +108,40 @@ class Continues(nn.Module):
         tower, link = model.encoders[Modality.IMAGE], model.connectors[Modality.IMAGE]
         assert isinstance(tower, Seen)
         self.grid = () if model.crossings else cast(Connector, link).grid((tower.side, tower.side))
+        self._rows: dict[str, Batch] = {}
 
     def forward(self, seen_BTD: Tensor, questions: Sequence[str]) -> Tensor:
         """Features of B pictures and B questions to logits `(B, A)`."""
-        pieces = [Piece(Modality.IMAGE, (0.0, 0.0, 1.0, 1.0), self.grid, tensor=seen_TD) for seen_TD in seen_BTD]
-        shown = [{(0, 0): Shown((piece,), Use(0, 0, "image", "picture"))} for piece in pieces]
-        samples = [
-            Sample(str(row), (Message("user", (Image("picture"), Text(" ".join(split(text))))),))
-            for row, text in enumerate(questions)
-        ]
-        batch = self.model.layout(samples, shown, reply=True)
+        batch = self.batch(seen_BTD, questions)
         hidden_BLD = self.model(batch).hidden_BLD
         last_B = batch.valid_BL.sum(1) - 1
-        logits_BV: Tensor = self.model.decoder.logits(hidden_BLD[torch.arange(len(samples)), last_B])
+        logits_BV: Tensor = self.model.decoder.logits(hidden_BLD[torch.arange(len(last_B)), last_B])
         return logits_BV[:, self.answers]
+
+    def batch(self, seen_BTD: Tensor, questions: Sequence[str]) -> Batch:
+        """What the model's layout makes of them; each question is laid out once, since it is asked again and again."""
+        rows = [self._row(text) for text in questions]
+
+        def padded(tensors: Sequence[Tensor], value: int) -> Tensor:
+            return pad_sequence([tensor[0] for tensor in tensors], batch_first=True, padding_value=value)
+
+        return Batch(
+            tuple(row.samples[0] for row in rows),
+            padded([row.ids_BL for row in rows], self.model.layout.filler),
+            padded([row.valid_BL for row in rows], False),
+            padded([row.learn_BL for row in rows], False),
+            {Modality.IMAGE: list(seen_BTD)},
+            tuple(placed._replace(sample=number) for number, row in enumerate(rows) for placed in row.placements),
+            tuple(row.uses[0] for row in rows),
+        )
+
+    def _row(self, text: str) -> Batch:
+        if text not in self._rows:
+            piece = Piece(Modality.IMAGE, (0.0, 0.0, 1.0, 1.0), self.grid, tensor=torch.empty(0))
+            shown = {(0, 0): Shown((piece,), Use(0, 0, "image", "picture"))}
+            sample = Sample(text, (Message("user", (Image("picture"), Text(" ".join(split(text))))),))
+            self._rows[text] = self.model.layout([sample], [shown], reply=True)
+        return self._rows[text]
 
 
 class Chooses(nn.Module):
