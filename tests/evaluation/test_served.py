@@ -6,12 +6,14 @@ import base64
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sensorium.errors import ServerError
 from sensorium.evaluation.kept import read_results
+from sensorium.evaluation.report.write import write_report
 from sensorium.evaluation.run import Options, evaluate
 from sensorium.evaluation.subject import open_subject
 from sensorium.evaluation.variant import BLIND, SHUFFLED
@@ -77,6 +79,24 @@ def test_a_served_model_gets_the_scores_of_a_local_one(tmp_path: Path, monkeypat
     result = read_results(tmp_path / "served")
     assert result.model["name"] == MODEL and result.model["kind"] == "server" and result.model["scoring"] == "none"
     assert not any(KEY.encode() in content for content in files(tmp_path).values())
+
+
+def test_a_task_that_asks_for_beams_is_answered_greedily_and_says_so(tmp_path: Path) -> None:
+    play, asked = looking()
+    searching = replace(task(), sampling=Sampling(max_tokens=4, beams=3, length_penalty=0.7))
+    with serving(play) as server:
+        judged = open_subject(f"openai:{server.url}#{MODEL}", {"retries": "0"})
+        evaluate(judged, [searching], OPTIONS, tmp_path / "served")
+        evaluate(judged, [task()], OPTIONS, tmp_path / "served")
+    assert len(asked) == len(set(asked)), "the second run asks nothing that the first has asked"
+    (found,) = evaluate(judged, [searching], OPTIONS, tmp_path / "served").tasks
+    assert found.outcomes["as it is"].refused == 0 and found.about["sampling"]["beams"] == 1
+    assert found.about["not_followed"] == f"3 beams are asked for; {MODEL} searches none, and answered greedily"
+    write_report(tmp_path / "served")
+    for name in ("report.md", "report.html"):
+        assert "3 beams are asked for" in (tmp_path / "served" / name).read_text("utf-8")
+    (local,) = evaluate(subject(Looker()), [searching], OPTIONS, tmp_path / "local").tasks
+    assert local.about["sampling"]["beams"] == 3 and "not_followed" not in local.about
 
 
 def _main(outcomes: object) -> Sequence[object]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sensorium.evaluation.result import Outcome, Result, TaskResult
 from sensorium.evaluation.shots import shots_curve, with_shots
 from sensorium.evaluation.subject import Subject, code
 from sensorium.evaluation.task import Item, Reply, Scores, Task
+from sensorium.evaluation.unread import unread
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED, Variant, media, words_of
 
 JOURNAL = "journal.jsonl"
@@ -91,7 +92,9 @@ class _Run:
     def __init__(
         self, subject: Subject, task: Task, options: Options, folder: Path, journal: Journal, listen: Listener
     ) -> None:
-        self.subject, self.task, self.options = subject, task, options
+        self.subject, self.options = subject, options
+        self.task = replace(task, sampling=subject.able(task.sampling))
+        self.asked_for = task.sampling
         self.folder, self.journal, self.listen = folder, journal, listen
         self.split = options.split or task.splits[-1]
         if self.split not in task.splits:
@@ -185,7 +188,8 @@ class _Run:
         scores |= self._confidence(scored, replies, clusters)
         refused = sum(reply.finish == "refused" for reply in replies)
         unparsed = sum(row is None for row in scored) - refused
-        return Outcome(scores, len(items), unparsed, refused, sum(bool(reply.notes) for reply in replies) - refused)
+        lost = sum(reply.finish != "refused" and unread(reply.notes) for reply in replies)
+        return Outcome(scores, len(items), unparsed, refused, lost)
 
     def _confidence(
         self, scored: Sequence[Scores | None], replies: Sequence[Reply], clusters: Sequence[str]
@@ -215,6 +219,7 @@ class _Run:
             "shots": self.options.shots,
             "judged": how(self.subject, task, self.items),
             "sampling": asdict(task.sampling),
+            **({"not_followed": self.subject.cannot(self.asked_for)} if self.asked_for != task.sampling else {}),
             "extractor": task.extractor,
             "missed": dict(task.missed),
             "floors": floors.basis(self.train) if task.answer is not None else "none",

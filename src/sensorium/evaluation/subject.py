@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from sensorium.model.generate import Assistant
 from sensorium.model.load import folder_of, load
 from sensorium.model.seen import Seen
 from sensorium.parts import Json
-from sensorium.protocols import Embeds, Generates, Scores
+from sensorium.protocols import Embeds, Generates, Sampling, Scores
 
 SERVER = "openai"
 _CODE = ("media", "encoders", "fusion", "language", "heads", "nn", "model")
@@ -34,6 +34,7 @@ class Subject:
         fingerprint: SHA-256 of its files and options; of a server's address and model name, since nothing else is to be had.
         settings: `template_sha256`, `preprocessing_sha256` and the options it was opened with.
         generates, scores, embeds: the model, as what it can do. hears: its speech recognition, for transcripts.
+        beams: whether it searches beams; where it does not, tasks that ask for them are answered greedily, and results say so.
     """
 
     name: str
@@ -44,6 +45,17 @@ class Subject:
     scores: Scores | None = None
     embeds: Embeds | None = None
     hears: Generates | None = None
+    beams: bool = True
+
+    def able(self, sampling: Sampling) -> Sampling:
+        """As it can be followed."""
+        return sampling if self.beams or sampling.beams == 1 else replace(sampling, beams=1, length_penalty=1.0)
+
+    def cannot(self, sampling: Sampling) -> str:
+        """What of it is not followed, in words; "" where all is."""
+        if self.able(sampling) == sampling:
+            return ""
+        return f"{sampling.beams} beams are asked for; {self.name} searches none, and answered greedily"
 
     def told(self) -> dict[str, object]:
         """What results say of it."""
@@ -97,6 +109,7 @@ def wrap(
         model if isinstance(model, Scores) else None,
         model if isinstance(model, Embeds) else None,
         recogniser(model),
+        getattr(model, "searches_beams", True),
     )
 
 

@@ -42,8 +42,10 @@ class RemoteModel:
         wire: to the server. found: what it said of itself. sender: writes conversations for it.
 
     Attributes:
-        name: the model's name there.
+        name: the model's name there. searches_beams: no server does for its callers; beams are refused.
     """
+
+    searches_beams = False
 
     def __init__(self, wire: Wire, settings: Settings, found: Found, sender: Sender) -> None:
         self.wire, self.settings, self.found, self.sender = wire, settings, found, sender

@@ -69,6 +69,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _task(view: View, task: TaskView) -> list[str]:
     head = task.head
     parts = [f"## {escape(task.task)}", escape(str(task.about.get("about", "")))]
+    if task.about.get("not_followed"):
+        parts.append(f"**Not as the task asks:** {escape(str(task.about['not_followed']))}.")
     rows = [
         (
             line.name,
