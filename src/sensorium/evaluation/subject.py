@@ -14,12 +14,11 @@ from sensorium.errors import RequestError
 from sensorium.evaluation.dictation import recogniser
 from sensorium.model import remote
 from sensorium.model.generate import Assistant
-from sensorium.model.load import folder_of, load
+from sensorium.model.load import folder_of, is_served, load
 from sensorium.model.seen import Seen
 from sensorium.parts import Json
 from sensorium.protocols import Embeds, Generates, Sampling, Scores
 
-SERVER = "openai"
 _CODE = ("media", "encoders", "fusion", "language", "heads", "nn", "model")
 _TEMPLATE = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
@@ -72,7 +71,7 @@ def open_subject(name: str, args: Mapping[str, str]) -> Subject:
     Raises:
         RequestError: an unknown argument. Else what `load` and `remote.open` raise.
     """
-    if name == SERVER or name.startswith(f"{SERVER}:"):
+    if is_served(name):
         server = remote.open(name, args)
         return wrap(server, server.name, "server", _digest([json.dumps(server.about, sort_keys=True)]), server.about)
     if unknown := sorted(set(args) - {"quantize", "words"}):

@@ -1,4 +1,4 @@
-"""A model by name or folder: the embedded default, a checkpoint of ours, or anybody's through `foreign`."""
+"""A model by name: the embedded default, a folder of ours or anybody's, or a server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from sensorium.model.generate import Assistant
 
 if TYPE_CHECKING:
     from sensorium.model.foreign import ForeignModel
+    from sensorium.model.remote import RemoteModel
 
-NANO = "nano"
+NANO, SERVER = "nano", "openai"
 OTHERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"sensorium-joint": ("a joint model", "joint_checkpoint.load"), "sensorium-pair": ("a dual encoder", "pair.Pair.load")}
 )
@@ -30,21 +31,28 @@ def load(
     words: bool = True,
     hosts: Sequence[str] = (),
     limits: Limits | None = None,
-) -> Assistant | ForeignModel:
+) -> Assistant | ForeignModel | RemoteModel:
     """A model ready to answer.
 
     Args:
-        name: `nano`, assembled into the user's cache on first use, or a checkpoint folder.
+        name: `nano`, assembled into the user's cache on first use, a checkpoint folder, or `openai:URL#MODEL` (a server with
+            the settings it has by default; `remote.open` takes others).
         quantize: pack the weights of a language model of ours.
         words: read the words in pictures (a model of ours).
         hosts: hosts whose URLs its media may come from. limits: of media.
 
     Raises:
-        RequestError: no such folder, a model of ours that gives no answers, or a foreign model is to be quantised.
+        RequestError: no such folder, a model of ours that gives no answers, or a model that is not ours is to be quantised.
         CheckpointError: the folder does not hold what its configuration says.
-        DependencyError: a package that the model's weights or code come in is not installed.
+        DependencyError: a package that the model's weights or code come in is not installed. ServerError: see `remote.open`.
     """
     access, limits = Access(hosts=tuple(hosts)), limits or Limits()
+    if is_served(name):
+        if quantize is not None:
+            raise RequestError(name, "is a served model, whose weights are not packed here", "Leave --quantize out")
+        from sensorium.model import remote
+
+        return remote.open(name, limits=limits, access=access)
     folder = folder_of(name)
     kind = kind_of(folder)
     if kind in OTHERS:
@@ -66,6 +74,11 @@ def load(
     return Assistant(model, name)
 
 
+def is_served(name: str) -> bool:
+    """Whether a name is a server's, `openai:URL#MODEL`."""
+    return name == SERVER or name.startswith(f"{SERVER}:")
+
+
 def folder_of(name: str) -> Path:
     """The checkpoint folder that a name stands for; `nano` is assembled first if need be. Raises what `assemble` raises."""
     if name != NANO:
@@ -82,7 +95,9 @@ def kind_of(folder: Path) -> str:
         RequestError: it is not a folder. CheckpointError: it has no readable configuration.
     """
     if not folder.is_dir():
-        raise RequestError(str(folder), "is not a checkpoint folder", "Give nano or a folder with a config.json")
+        raise RequestError(
+            str(folder), "is not a checkpoint folder", "Give nano, a folder with a config.json, or openai:URL#MODEL"
+        )
     try:
         row = json.loads((folder / "config.json").read_text("utf-8"))
         return str(row["model_type"])
