@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recipes.nano_data import Photo, as_sentence
+from recipes.nano_data import Photo
+from sensorium.data.sentences import as_sentence
 from sensorium.estimate import Estimate, estimate
 from sensorium.model.generate import Assistant
 from sensorium.parts import Image, Message, Text

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recipes.nano_data import PictureQuestion, as_sentence
+from recipes.nano_data import PictureQuestion
 from recipes.nano_photos import Ask, rows
 from sensorium.data.packing import grow, pack
+from sensorium.data.sentences import as_sentence
 from sensorium.estimate import Estimate, estimate, mcnemar
 from sensorium.media import image
 from sensorium.model.generate import Assistant

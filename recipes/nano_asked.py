@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from recipes.nano_data import PictureQuestion, as_sentence
+from recipes.nano_data import PictureQuestion
 from recipes.nano_teacher import Soft
+from sensorium.data.sentences import as_sentence
 from sensorium.training.features import FeatureStore
 
 Turn = tuple[str, str, float]

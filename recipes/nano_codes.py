@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipes.nano_data import LINES, as_sentence
+from recipes.nano_data import LINES
 from recipes.nano_model import EMBED_RMS, trainable
 from sensorium.batch import Features, Modality, Piece, Shown
 from sensorium.data.packing import Tree, grow, pack
+from sensorium.data.sentences import as_sentence
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken

@@ -6,9 +6,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 
 from recipes.nano_asked import Album, Asked, Turn, album_asked
-from recipes.nano_data import Photo, as_sentence
+from recipes.nano_data import Photo
 from sensorium.data.caption_questions import caption_questions
 from sensorium.data.photo_questions import photo_questions
+from sensorium.data.sentences import as_sentence
 from sensorium.training.features import FeatureStore
 
 CAPTION = "Describe the photo in one sentence."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from pathlib import Path
 from typing import NamedTuple
 
+from sensorium.data.sentences import as_question
 from sensorium.errors import RequestError
 
 LINES = """Thank you.
@@ -74,18 +74,6 @@ def digits(data: Path) -> list[Digit]:
     """`fsdd/labels.jsonl`."""
     rows = _rows(data / "fsdd" / "labels.jsonl")
     return [Digit(str(data / "fsdd" / row["audio"]), row["split"], row["text"], row["speaker"]) for row in rows]
-
-
-def as_sentence(text: str) -> str:
-    """A caption or short answer with a capital, a full stop and no space before punctuation."""
-    text = re.sub(r"\s+([.,!?;:'])", r"\1", re.sub(r"\s+", " ", text.strip())).rstrip(" .,;")
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def as_question(text: str) -> str:
-    """A question with a capital and no space before its mark."""
-    text = re.sub(r"\s+\?", "?", re.sub(r"\s+", " ", text.replace("_", " ").strip()))
-    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

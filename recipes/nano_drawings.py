@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from recipes.nano_data import PictureQuestion, as_question
+from recipes.nano_data import PictureQuestion
+from sensorium.data.sentences import as_question
 from sensorium.errors import DependencyError
 
 

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipes.nano_data import Photo, as_sentence
+from recipes.nano_data import Photo
 from sensorium.batch import Modality
+from sensorium.data.sentences import as_sentence
 from sensorium.media import audio, image
 from sensorium.media.perturb import Perturbation, narrow
 from sensorium.model.multimodal import MultimodalLM

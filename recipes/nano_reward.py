@@ -12,9 +12,9 @@ from torch import Tensor
 
 from recipes.nano_asked import Asked, album_asked
 from recipes.nano_course import CAPTION, Course
-from recipes.nano_data import as_sentence
 from recipes.nano_photos import SMOOTHING, Ask, pupils, rows, tree, vocabulary
 from sensorium.data.packing import pack
+from sensorium.data.sentences import as_sentence
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.cider import CiderD, words
 from sensorium.objectives.loss import Loss

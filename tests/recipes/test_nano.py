@@ -67,10 +67,6 @@ def test_rows_are_read_and_a_tenth_of_the_rooms_is_kept_aside(tmp_path: Path) ->
         nano_data.photos(tmp_path)
 
 
-def test_sentences_are_written_as_people_write() -> None:
-    assert nano_data.as_sentence("a dog 's toy , on grass .") == "A dog's toy, on grass."
-
-
 def test_photos_are_learned(tmp_path: Path) -> None:
     model, said = tiny(adapter=True), []
     tensors = nano_photos.run(model, course(tmp_path), Plan(steps=30, warmup=2), tmp_path / "state", said.append, workers=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from sensorium.evaluation.task import Item
@@ -27,15 +26,3 @@ def lettered(question: str, options: Sequence[str]) -> str:
     """The question, its options one a line as `A. cat`, and the demand for a letter."""
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return "\n".join([question, *lines, BY_LETTER])
-
-
-def as_sentence(text: str) -> str:
-    """A caption or short answer with a capital, a full stop and no space before punctuation."""
-    text = re.sub(r"\s+([.,!?;:'])", r"\1", re.sub(r"\s+", " ", text.strip())).rstrip(" .,;")
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def as_question(text: str) -> str:
-    """A question with a capital and no space before its mark."""
-    text = re.sub(r"\s+\?", "?", re.sub(r"\s+", " ", text.replace("_", " ").strip()))
-    return f"{text[:1].upper()}{text[1:]}"

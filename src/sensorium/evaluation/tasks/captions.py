@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sensorium.data.sentences import as_sentence
 from sensorium.estimate import Rows, mean
 from sensorium.evaluation.metrics.ngram import bleu, bleu_rows, cider_d, rouge_l
 from sensorium.evaluation.metrics.objects import chair_i, chair_rows, chair_s, things_named, things_possible
 from sensorium.evaluation.metrics.tokens import treebank_words
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import CAPTION, as_sentence, ask
+from sensorium.evaluation.tasks.asking import CAPTION, ask
 from sensorium.evaluation.tasks.kinds import ratio
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.rows import field, members, rows

@@ -15,10 +15,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.data.sentences import as_sentence
 from sensorium.errors import DependencyError
 from sensorium.evaluation.metrics.answers import plain
 from sensorium.evaluation.task import Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import as_sentence, ask
+from sensorium.evaluation.tasks.asking import ask
 from sensorium.parts import Video
 
 QUESTION = "Which mission is carried out?"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from sensorium.data.sentences import as_sentence
 from sensorium.evaluation.metrics.ranking import average_precision, ndcg_of, places_of, recall_at, reciprocal_rank
 from sensorium.evaluation.task import Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import as_sentence, ask
+from sensorium.evaluation.tasks.asking import ask
 from sensorium.evaluation.tasks.captions import FLICKR30K, KARPATHY_COCO, Album, Photo, flickr8k, karpathy
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.rows import choices, field, rows

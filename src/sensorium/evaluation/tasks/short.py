@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sensorium.data.fault import Fault, refuse
+from sensorium.data.sentences import as_question, as_sentence
 from sensorium.data.vqa import open_vqa
 from sensorium.errors import DependencyError
 from sensorium.evaluation.metrics import answers
 from sensorium.evaluation.metrics.vqa import official, vqa_accuracy
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import SHORTLY, as_question, as_sentence, ask
+from sensorium.evaluation.tasks.asking import SHORTLY, ask
 from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import OFFICIAL, PLAIN

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from sensorium.data.sentences import as_sentence
 from sensorium.estimate import Rows
 from sensorium.evaluation.metrics.speech import error_rate, word_rows
 from sensorium.evaluation.metrics.spoken import spoken_english
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import as_sentence, ask
+from sensorium.evaluation.tasks.asking import ask
 from sensorium.evaluation.tasks.layout import Layout
 from sensorium.evaluation.tasks.reading import PLAIN
 from sensorium.evaluation.tasks.rows import field, rows

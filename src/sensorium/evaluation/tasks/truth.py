@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sensorium.data.photo_questions import photo_questions
+from sensorium.data.sentences import as_sentence
 from sensorium.errors import DataError
 from sensorium.estimate import Rows
 from sensorium.evaluation.metrics.answers import yes_or_no
 from sensorium.evaluation.metrics.objects import pope_f1, pope_precision, pope_recall, pope_rows, pope_yes
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import SHORTLY, as_sentence, ask
+from sensorium.evaluation.tasks.asking import SHORTLY, ask
 from sensorium.evaluation.tasks.captions import flickr8k
 from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout

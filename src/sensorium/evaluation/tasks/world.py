@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
 
+from sensorium.data.sentences import as_sentence
 from sensorium.data.synthetic.clip import mkv
 from sensorium.data.synthetic.draw import png
 from sensorium.data.synthetic.questions import KINDS, Question
@@ -15,7 +16,7 @@ from sensorium.data.synthetic.thing import HELD_OUT
 from sensorium.data.synthetic.world import Split, World
 from sensorium.evaluation.metrics.vqa import official
 from sensorium.evaluation.task import Item, Reply, Scores, Task
-from sensorium.evaluation.tasks.asking import as_sentence, ask
+from sensorium.evaluation.tasks.asking import ask
 from sensorium.evaluation.tasks.reading import OFFICIAL
 from sensorium.parts import Audio, Image, Media, Video
 from sensorium.protocols import Sampling
