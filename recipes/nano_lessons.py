@@ -6,23 +6,19 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_teacher
 from recipes.nano_asked import Album
 from recipes.nano_course import Course
 from recipes.nano_fresh import SIDE
-from sensorium.batch import Features, Modality
+from sensorium.batch import Modality
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.training.features import FeatureStore
 from sensorium.training.schedule import Plan
 
-NAMING_EPOCHS, EXAMPLE, PRACTICE = 2, 0.545, 0.272
-"""`EXAMPLE`, `PRACTICE`: the shares of the minutes in which captions are copied, and drawn and rewarded. What is left goes on
-with the latter, and of rooms the teacher's answers count most then: the right ones are known by heart by that time."""
-HEARD, BELIEVED, RATE = 0.5, 0.85, 2e-4
-"""The teacher's share of an answer about a room, before and in the last stage; the learning rate of that."""
+NAMING_EPOCHS, PRACTICE = 2, 1 / 3
+"""`PRACTICE`: the share of the minutes in which captions are drawn and rewarded."""
 
 
 def run(
@@ -30,40 +26,26 @@ def run(
 ) -> Mapping[str, Tensor]:
     """The tensors by their shipped names; each stage goes on from its own state in `work`."""
     small = nano_features.pooled(views, work / "photos-small", SIDE, print)
-    rooms, drawings = albums(model, data, work)
-    heard = rooms._replace(soft=nano_teacher.Teacher(rooms.rows, seen(rooms), model.dual).soft(HEARD))
-    course = Course(photos, small, [rooms, drawings], [heard._replace(pictures=3.0), drawings._replace(pictures=0.6)])
+    rooms, softened, drawings = albums(model, data, work)
+    course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=3.0), drawings._replace(pictures=0.6)])
     if not (work / "captioning").is_file():
         name(model, course, work / "naming-photos")
     steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
-    nano_photos.run(model, course, Plan(steps, minutes * EXAMPLE), work / "captioning", print)
-    course = Course(photos, small, [rooms, drawings], [heard._replace(pictures=5.0), drawings._replace(pictures=0.2)])
-    nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
-    believed = rooms._replace(soft=nano_teacher.Teacher(rooms.rows, seen(rooms, model), model.dual).soft(BELIEVED))
-    course = Course(photos, small, [rooms, drawings], [believed._replace(pictures=8.0), drawings._replace(pictures=0.3)])
-    last = Plan(steps, minutes * (1 - EXAMPLE - PRACTICE), warmup=10)
-    return nano_reward.run(model, course, last, work / "last", print, RATE)
+    nano_photos.run(model, course, Plan(steps, minutes * (1 - PRACTICE)), work / "captioning", print)
+    course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=5.0), drawings._replace(pictures=0.2)])
+    return nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
 
 
-def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album]:
-    """Rooms and drawings.
+def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album, Album]:
+    """Rooms, rooms with a teacher's answers beside the right ones, and drawings.
 
-    Rooms are shown several times an epoch, since most of their questions are about language; of drawings only some.
+    Rooms are shown several times an epoch, since most of their questions are about language; of drawings only some. The
+    teacher is heard after the first epoch.
     """
     rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
     indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
-    return Album(indoors, rooms, 4.0, 12), Album(drawn, drawings, 0.3, 8)
-
-
-@torch.inference_mode()
-def seen(album: Album, model: MultimodalLM | None = None) -> dict[str, Tensor]:
-    """Its pictures by their paths, as the encoder saw them; with a model as its connector shows them to the language model."""
-    looks = {name: album.store[view].float() for view, name in enumerate(album.store.names)}
-    if model is None:
-        return looks
-    connector = model.connectors[Modality.IMAGE].eval()
-    x_PTD = torch.stack(list(looks.values()))
-    return dict(zip(looks, connector(Features(x_PTD, torch.ones(x_PTD.shape[:2], dtype=torch.bool))).x_BTD, strict=True))
+    plain = Album(indoors, rooms, 4.0, 12)
+    return plain, plain._replace(soft=nano_teacher.soften(rooms, indoors, model.dual)), Album(drawn, drawings, 0.3, 8)
 
 
 def _small(model: MultimodalLM, rows: Sequence[nano_data.PictureQuestion], work: Path, title: str) -> FeatureStore:

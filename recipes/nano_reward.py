@@ -33,7 +33,6 @@ def run(
     plan: Plan,
     state: Path | None,
     say: Callable[[str], None],
-    rate: float = RATE,
     workers: int = 2,
     every: int = 10,
 ) -> Mapping[str, Tensor]:
@@ -63,7 +62,7 @@ def run(
             batches.append([partial(loss, some[part::workers], more[part::workers]) for part in parts])
         return batches
 
-    groups = [Group(connector, rate, DECAY), Group(adapter, rate, DECAY)]
+    groups = [Group(connector, RATE, DECAY), Group(adapter, RATE, DECAY)]
     train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
     return {**connector, **adapter}
 

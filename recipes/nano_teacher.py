@@ -17,56 +17,55 @@ from torch import Tensor
 
 from recipes.nano_data import PictureQuestion
 from sensorium.model.dual import DualEncoder
+from sensorium.training.features import FeatureStore
 
-WORDS, ASKED, SEEN, LOOKS, RIDGE, CHOICES = 0.3, 0.7, 0.8, 0.4, 0.3, 3
-"""The words' share in how alike two questions are, the rest is their sentence vectors'; the width of the questions' kernel; the
-share of it in which the picture counts; the width of the pictures'; of the ridge; how many answers he gives."""
+WIDTH, SEEN, RIDGE, TRUST, CHOICES = 0.4, 0.5, 3.0, 0.5, 3
+"""Of the kernels; the share of the kernel in which the picture counts; of the ridge; the teacher's share of an answer, given to
+the likeliest few by the square of what he gives them."""
 Soft = Mapping[PictureQuestion, tuple[tuple[str, float], ...]]
 """The answers of a question with their weights, which add up to 1."""
 
 
-class Teacher:
-    """Answers to the questions of the split "train", each found without those about the same picture.
-
-    Args:
-        looks: of each picture by its path, `(T, D)`: what an encoder saw, or what a connector made of it.
-    """
-
-    def __init__(self, rows: Sequence[PictureQuestion], looks: Mapping[str, Tensor], dual: DualEncoder | None) -> None:
-        self.asked = [row for row in rows if row.split == "train"]
-        self.answers = [text for text, count in Counter(row.answer for row in self.asked).items() if count > 1]
-        right_QA = torch.tensor([[float(row.answer == text) for text in self.answers] for row in self.asked])
-        owners = defaultdict[str, list[int]](list)
-        for line, row in enumerate(self.asked):
-            owners[row.path].append(line)
-        self.told_QA = _left_out(_kernel(self.asked, looks, dual), right_QA, list(owners.values()))
-
-    def soft(self, trust: float) -> Soft:
-        """The right answer and the teacher's likeliest, which share `trust` by the squares of what he gives them."""
-        best_QK, columns_QK = self.told_QA.clamp_min(0).square().topk(min(CHOICES, len(self.answers)))
-        share_QK = (trust * best_QK / best_QK.sum(1, keepdim=True).clamp_min(1e-9)).tolist()
-        soft: dict[PictureQuestion, tuple[tuple[str, float], ...]] = {}
-        for row, shares, columns in zip(self.asked, share_QK, columns_QK.tolist(), strict=True):
-            weights = Counter({row.answer: 1 - sum(shares)})
-            weights.update({self.answers[column]: share for column, share in zip(columns, shares, strict=True)})
-            soft[row] = tuple((text, weight) for text, weight in weights.items() if weight > 0.01)
-        return soft
+def soften(rows: Sequence[PictureQuestion], store: FeatureStore, dual: DualEncoder | None) -> Soft:
+    """For the questions of the split "train", the right answer and the teacher's."""
+    asked = [row for row in rows if row.split == "train"]
+    answers = [text for text, count in Counter(row.answer for row in asked).items() if count > 1]
+    place = {text: column for column, text in enumerate(answers)}
+    right_QA = torch.zeros(len(asked), len(answers))
+    for line, row in enumerate(asked):
+        if row.answer in place:
+            right_QA[line, place[row.answer]] = 1
+    owners = defaultdict[str, list[int]](list)
+    for line, row in enumerate(asked):
+        owners[row.path].append(line)
+    told_QA = _left_out(_kernel(asked, store, dual), right_QA, list(owners.values()))
+    best_QK, columns_QK = told_QA.clamp_min(0).square().topk(min(CHOICES, len(answers)))
+    share_QK = (TRUST * best_QK / best_QK.sum(1, keepdim=True).clamp_min(1e-9)).tolist()
+    soft: dict[PictureQuestion, tuple[tuple[str, float], ...]] = {}
+    for row, shares, columns in zip(asked, share_QK, columns_QK.tolist(), strict=True):
+        weights = Counter({row.answer: 1 - sum(shares)})
+        for share, column in zip(shares, columns, strict=True):
+            weights[answers[column]] += share
+        soft[row] = tuple((text, weight) for text, weight in weights.items() if weight > 0.01)
+    return soft
 
 
-def _kernel(asked: Sequence[PictureQuestion], looks: Mapping[str, Tensor], dual: DualEncoder | None) -> Tensor:
+def _kernel(asked: Sequence[PictureQuestion], store: FeatureStore, dual: DualEncoder | None) -> Tensor:
     """How alike two questions and their pictures are, `(Q, Q)`: words, sentence vectors, means and maxima of features."""
     questions = sorted({row.question for row in asked})
     of_question = torch.tensor([questions.index(row.question) for row in asked])
     words_NG = F.normalize(_words(questions), dim=1)
     meant_ND = F.normalize(DualEncoder.require(dual).text.vectors(questions), dim=1)
-    asked_NN = torch.exp((WORDS * words_NG @ words_NG.T + (1 - WORDS) * meant_ND @ meant_ND.T - 1) / ASKED)
+    alike_NN = torch.exp(((words_NG @ words_NG.T + meant_ND @ meant_ND.T) / 2 - 1) / WIDTH)
     pictures = sorted({row.path for row in asked})
     of_picture = torch.tensor([pictures.index(row.path) for row in asked])
-    x_PTD = torch.stack([looks[path].float() for path in pictures])
+    views = {name: view for view, name in enumerate(store.names)}
+    x_PTD = torch.stack([store[views[path]].float() for path in pictures])
     seen_PD = torch.cat([x_PTD.mean(1), x_PTD.amax(1)], 1)
     seen_PD = F.normalize((seen_PD - seen_PD.mean(0)) / (seen_PD.std(0) + 0.01), dim=1)
-    alike_PP = torch.exp((seen_PD @ seen_PD.T - 1) / LOOKS)
-    return asked_NN[of_question][:, of_question] * (1 - SEEN + SEEN * alike_PP[of_picture][:, of_picture])
+    looks_PP = torch.exp((seen_PD @ seen_PD.T - 1) / WIDTH)
+    looks_QQ = looks_PP[of_picture][:, of_picture]
+    return alike_NN[of_question][:, of_question] * (1 - SEEN + SEEN * looks_QQ)
 
 
 def _words(questions: Sequence[str]) -> Tensor:

@@ -118,16 +118,15 @@ def test_what_is_told_of_a_picture_rests_on_all_others() -> None:
         torch.testing.assert_close(told_NA[own], kernel_NN[own][:, rest] @ torch.linalg.solve(ridge, right_NA[rest]))
 
 
-def test_a_teacher_adds_what_others_answer() -> None:
+def test_a_teacher_adds_what_others_answer(tmp_path: Path) -> None:
     names, model = [f"{number}.jpg" for number in range(12)], tiny()
     asked = [("What colour is the wall?", "white"), ("How many chairs?", "2")]
     rows = [nano_data.PictureQuestion(name, "train", *pair) for name in names for pair in asked]
     odd = nano_data.PictureQuestion("0.jpg", "train", "What colour is the wall?", "odd")
     unseen = nano_data.PictureQuestion("1.jpg", "dev", "How many chairs?", "2")
-    looks = dict(zip(names, torch.randn(12, 4, 8), strict=True))
-    soft = nano_teacher.Teacher([*rows[1:], odd, unseen], looks, model.dual).soft(0.6)
+    soft = nano_teacher.soften([*rows[1:], odd, unseen], store(tmp_path, names, 4, 8), model.dual)
     assert dict(soft[odd])["white"] > dict(soft[odd]).get("2", 0)
-    assert dict(soft[odd])["odd"] == pytest.approx(0.4)
+    assert dict(soft[odd])["odd"] == pytest.approx(1 - nano_teacher.TRUST)
     assert all(sum(weight for _, weight in answers) == pytest.approx(1, abs=0.05) for answers in soft.values())
     assert unseen not in soft
 
