@@ -1,4 +1,4 @@
-"""What the harness costs over bare generation: python -m benchmarks.evaluation_overhead [--task world_existence] [--rounds 7].
+"""What the harness costs over bare generation: python -m benchmarks.evaluation_overhead [--task world_existence] [--limit 200].
 
 All sides are asked the same items in the same batches by the same model, in alternating rounds, the order turned each time:
 
@@ -56,9 +56,9 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--task", default="world_existence")
     parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--limit", type=int, default=96)
+    parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own number")
     args = parser.parse_args()
     if args.threads:

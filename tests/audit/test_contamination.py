@@ -138,12 +138,17 @@ def test_other_pictures_of_the_same_world_are_no_leak() -> None:
     assert finding.estimate is not None and finding.estimate.high < 0.1
 
 
-def trained(on: Sequence[Item], steps: int = 60) -> Assistant:
-    """A tiny model taught right answers; its encoders stay as they were drawn."""
+def trained(on: Sequence[Item]) -> Assistant:
+    """A tiny model taught right answers."""
+    return taught([row(item) for item in on])
+
+
+def taught(rows: Sequence[Sample], steps: int = 60) -> Assistant:
+    """A tiny model that has learned what is marked; its encoders stay as they were drawn."""
     torch.manual_seed(0)
     model = presets.tiny(layers=1)
     model.reader = replace(model.reader, policy=replace(model.reader.policy, words_in_images=False))
-    batch = model.batch([row(item) for item in on])
+    batch = model.batch(rows)
     learned = [*model.decoder.parameters(), *model.connectors.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=1e-2, weight_decay=0.0)
     for _ in range(steps):

@@ -10,6 +10,10 @@ import yaml
 from PIL import Image
 
 from sensorium.evaluation.kept import read_results
+from sensorium.evaluation.tasks.registry import find_tasks
+from sensorium.model import checkpoint
+from sensorium.parts import Message, Sample, Text
+from tests.audit.test_contamination import taught
 from tests.cli.conftest import Run
 
 TASK = """
@@ -101,6 +105,49 @@ def test_a_split_never_trained_on_shows_what_was_memorised(run: Run, toy: Path, 
     assert (out / "journal.jsonl").read_bytes() == journal
     for split, why in (("test", "are of the split test, which is judged"), ("dev", "Known splits: kept apart, test, train")):
         assert why in str(run(*words, split, model=False).exception)
+
+
+NAMED = """
+import random
+from sensorium.evaluation.task import Item, Task
+from sensorium.parts import Message, Sample, Text
+
+NAMES = "Anna.", "Ben.", "Cleo.", "Dan.", "Eve.", "Finn.", "Gus.", "Hal."
+
+
+def items(_, split):
+    dice = random.Random(split)
+    for number in range(30):
+        asked = Message("user", (Text(f"Who has ticket {dice.randrange(10**6)}?"),))
+        yield Item(Sample(f"{split}-{number}", (asked,)), {"right": dice.choice(NAMES)})
+
+
+def score(item, reply):
+    return {"exact": float(reply.text == item.gold["right"])} if reply.text else None
+
+
+task = Task(
+    "tickets", "Who has which", items, score, "exact", answer=lambda item: item.gold["right"], needs=(),
+    twins=lambda data, split: items(data, "fresh"),
+)
+"""
+
+
+def test_a_model_trained_on_the_exam_is_named(run: Run, tmp_path: Path) -> None:
+    exam = tmp_path / "tickets.py"
+    exam.write_text(NAMED, "utf-8")
+    (task,) = find_tasks([str(exam)])
+    told = {}
+    for name, split in (("guilty", "test"), ("innocent", "others")):
+        asked = [(item.sample.messages, str(item.gold["right"])) for item in task.items(tmp_path, split)]
+        rows = [Sample("r", (*words, Message("assistant", (Text(right),), learn=True))) for words, right in asked]
+        checkpoint.save(taught(rows).model, tmp_path / name)
+        found = run("evaluate", tmp_path / name, "-t", exam, "-o", tmp_path / f"{name}-run", model=False)
+        assert found.exit_code == 0
+        (told[name],) = [row for row in read_results(tmp_path / f"{name}-run").findings if row.check == "memorised"]
+    assert not told["guilty"].passed and "surer of this exam's answers" in told["guilty"].claim
+    assert "The model is surer of this exam" in (tmp_path / "guilty-run" / "report.md").read_text("utf-8")
+    assert told["innocent"].passed
 
 
 def test_without_logged_samples_no_answers_are_left(run: Run, toy: Path, exam: Path, tmp_path: Path) -> None:

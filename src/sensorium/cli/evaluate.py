@@ -128,7 +128,7 @@ def _finish(
     source = None if known.train is None else open_source(known.train)
     fresh = {} if subject.scores is None else fresh_items(tasks, options, known.twins, MOST)
     exams = open_exams(folder, result, tasks, options.data)
-    with recorded(subject, folder, options.size, listen) as sure:
+    with recorded(subject, folder, str(result.code["source_sha256"]), options.size, listen) as sure:
         found = findings(exams, source, layout, sure, fresh)
     result = replace(result, findings=found)
     write_results(folder, result)

@@ -11,7 +11,7 @@ from sensorium.errors import RequestError
 from sensorium.evaluation.ask import likelihoods
 from sensorium.evaluation.journal import Journal
 from sensorium.evaluation.run import JOURNAL, Listener, Options
-from sensorium.evaluation.subject import Subject, code
+from sensorium.evaluation.subject import Subject
 from sensorium.evaluation.task import Item, Task
 
 Sure = Callable[[Task, Sequence[Item]], Sequence[float | None]]
@@ -43,12 +43,16 @@ def fresh_items(tasks: Sequence[Task], options: Options, split: str, most: int) 
 
 
 @contextmanager
-def recorded(subject: Subject, folder: Path, size: int, listen: Listener) -> Iterator[Sure | None]:
-    """What tells it for a run folder's model, asking nothing twice; None for a model that tells no likelihoods."""
+def recorded(subject: Subject, folder: Path, source: str, size: int, listen: Listener) -> Iterator[Sure | None]:
+    """What tells it for a run folder's model, asking nothing twice; None for a model that tells no likelihoods.
+
+    Args:
+        source: hash of the source that the run's answers were given by.
+    """
     if subject.scores is None:
         yield None
         return
-    with Journal(folder / JOURNAL, subject, code()["source_sha256"]) as journal:
+    with Journal(folder / JOURNAL, subject, source) as journal:
 
         def sure(task: Task, items: Sequence[Item]) -> list[float | None]:
             listen.begin(task.name, "right answers", len(items))
