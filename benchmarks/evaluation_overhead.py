@@ -8,8 +8,9 @@ All sides are asked the same items in the same batches by the same model, in alt
 
 Kept fair: what media show is kept in memory by content (`model.seen`) on all sides, from nothing in every round; an item that
 is asked twice, which the harness would ask once, is left out on all sides; the forms without or with other media, which the
-harness would ask too, are not asked. The first round is not counted. Processor time of all threads, so that a busy machine
-disturbs little; the ratio is the median over rounds, with its bootstrap interval.
+harness would ask too, are not asked. The first round is not counted. Processor time of all threads; medians over rounds, with
+their bootstrap intervals, of two ratios: the side's time over that of the bare side of the same round, and, within the side's
+own run, the time outside the model's calls over that inside them. A busy machine disturbs the first much and the second little.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,16 +40,53 @@ from sensorium.evaluation.task import Item, Task
 from sensorium.evaluation.tasks.registry import find_tasks
 from sensorium.model.generate import Assistant
 from sensorium.model.seen import Seen
-from sensorium.protocols import ScoresMany
+from sensorium.parts import Answer, Message
+from sensorium.protocols import Sampling, ScoresMany
 
 BOUND = 0.05
 
 
 class Cost(NamedTuple):
-    """Seconds of processor time by round, and how much more the median round takes than bare generation, as a share."""
+    """By side.
+
+    Args:
+        seconds: of processor time, by round. over: how much more it takes than bare generation, as a share of that.
+        outside: its time outside the model's calls, as a share of that inside them.
+    """
 
     seconds: dict[str, list[float]]
     over: dict[str, Estimate]
+    outside: dict[str, Estimate]
+
+
+class Timed:
+    """A model whose calls are timed; satisfies `Generates` and `ScoresMany` as far as the model does."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.seconds = model, 0.0
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
+        """The model's."""
+        yield from self.model.stream(messages, sampling)
+
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Answer]:
+        """The model's, timed."""
+        return self._timed(self.model.answer, conversations, sampling)  # type: ignore[no-any-return]
+
+    def score(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
+        """The model's, timed."""
+        return self._timed(self.model.score, messages, answers)  # type: ignore[no-any-return]
+
+    def score_many(self, conversations: Sequence[Sequence[Message]], answers: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The model's, timed."""
+        return self._timed(self.model.score_many, conversations, answers)  # type: ignore[no-any-return]
+
+    def _timed(self, call: Callable[..., Any], *given: object) -> Any:
+        begin = time.process_time()
+        try:
+            return call(*given)
+        finally:
+            self.seconds += time.process_time() - begin
 
 
 def main() -> None:
@@ -70,30 +108,38 @@ def main() -> None:
     print(f"{args.model} on {args.task}, {args.limit} items at most, batch {args.batch_size}, {threads} threads")
     for side, seconds in cost.seconds.items():
         print(f"{side:8} {np.median(seconds):8.2f} s of processor time, median of {len(seconds)} rounds")
-    for side, found in cost.over.items():
-        print(f"{side:8} {found.value:+.2%} [{found.low:+.2%}, {found.high:+.2%}] over bare, n={found.n} rounds")
-    print("within the bound" if cost.over["harness"].high <= BOUND else "NOT SHOWN to be within the bound", f"of {BOUND:.0%}")
+    for what, found in (("over bare", cost.over), ("outside the model's calls", cost.outside)):
+        for side, value in found.items():
+            print(f"{side:8} {value.value:+.2%} [{value.low:+.2%}, {value.high:+.2%}] {what}, n={value.n} rounds")
+    for what, found in (("over bare", cost.over), ("outside the model's calls", cost.outside)):
+        print(f"harness, {what}: {'within' if found['harness'].high <= BOUND else 'NOT SHOWN to be within'} {BOUND:.0%}")
 
 
 def measure(subject: Subject, task: Task, options: Options, rounds: int) -> Cost:
     """All sides, in alternating rounds after one that is not counted."""
     task, items = distinct(subject, task, options)
+    model = Timed(subject.generates)
+    asked = replace(subject, generates=model, scores=None if subject.scores is None else model)
     sides: dict[str, Callable[[], object]] = {
-        "bare": lambda: bare(subject, task, items, options.size),
-        "harness": lambda: harness(subject, task, options, report=False),
-        "command": lambda: harness(subject, task, options, report=True),
+        "bare": lambda: bare(asked, task, items, options.size),
+        "harness": lambda: harness(asked, task, options, report=False),
+        "command": lambda: harness(asked, task, options, report=True),
     }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
+    outside: dict[str, list[float]] = {side: [] for side in sides if side != "bare"}
     for turn in range(rounds + 1):
         for side in sides if turn % 2 else reversed(sides):
             if isinstance(subject.generates, Assistant):
                 subject.generates.seen = Seen(subject.generates.model)
-            begin = time.process_time()
+            model.seconds, begin = 0.0, time.process_time()
             sides[side]()
+            spent = time.process_time() - begin
             if turn:
-                seconds[side].append(time.process_time() - begin)
-    over = {side: _over(found, seconds["bare"]) for side, found in seconds.items() if side != "bare"}
-    return Cost(seconds, over)
+                seconds[side].append(spent)
+            if turn and side in outside:
+                outside[side].append((spent - model.seconds) / model.seconds)
+    over = {side: [one / other - 1 for one, other in zip(seconds[side], seconds["bare"], strict=True)] for side in outside}
+    return Cost(seconds, *({side: estimate(found, _median) for side, found in ratios.items()} for ratios in (over, outside)))
 
 
 def distinct(subject: Subject, task: Task, options: Options) -> tuple[Task, list[Item]]:
@@ -128,10 +174,6 @@ def harness(subject: Subject, task: Task, options: Options, report: bool) -> Non
             found = findings(open_exams(folder, result, [task], options.data))
             write_results(folder, replace(result, findings=found))
             write_report(folder, (options.data,))
-
-
-def _over(seconds: Sequence[float], base: Sequence[float]) -> Estimate:
-    return estimate([one / other - 1 for one, other in zip(seconds, base, strict=True)], _median)
 
 
 def _median(rows: Rows) -> float:

@@ -52,3 +52,4 @@ def test_a_toy_is_measured(tmp_path: Path) -> None:
         cost = measure(toy, task(8, choices=choices), options(tmp_path, 4), 2)
         assert {side: len(found) for side, found in cost.seconds.items()} == {"bare": 2, "harness": 2, "command": 2}
         assert all(found.n == 2 and found.value > -1 for found in cost.over.values())
+        assert all(found.n == 2 and 0 < found.low <= found.value for found in cost.outside.values())
