@@ -52,7 +52,7 @@ def test_without_a_train_split_the_other_items_stand_in_and_do_about_as_well() -
     alone, told = floors(exam(), items), floors(exam(), items, world(120, "train"))
     for name in (MAJORITY, QUESTION_ONLY):
         assert abs(right(items, alone[name]) - right(items, told[name])) < 0.06
-    assert "120 items" in basis(world(120, "train")[:120]) and "same split" in basis(())
+    assert "120 items" in basis(exam(), world(120, "train")[:120]) and "same split" in basis(exam(), ())
 
 
 def test_leaving_one_out_of_a_balanced_set_does_not_make_the_floor_fall_to_nothing() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sensorium.errors import MediaError, RequestError, SensoriumError
-from sensorium.evaluation.journal import How, Journal
+from sensorium.evaluation.journal import How, Journal, Vector
 from sensorium.evaluation.subject import Subject
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.parts import Answer, Message
@@ -71,36 +71,47 @@ def likelihoods(
 def find(
     subject: Subject, items: Sequence[Item], gallery: Sequence[Item], journal: Journal, size: int, say: Say
 ) -> list[Reply]:
-    """The gallery's ids by cosine to each item, `RANKED` of them.
+    """The gallery's ids by cosine to each item, `RANKED` of them; what the model cannot take is refused, or never found.
 
     Raises:
         RequestError: the model gives no vectors.
     """
     if subject.embeds is None:
         raise RequestError(subject.name, "gives no vectors, which a retrieval task needs", "Leave the task out")
-    found_QD = _vectors(subject, items, journal, size, say)
-    kept_GD = _vectors(subject, gallery, journal, size, say)
-    ids, replies = [item.sample.id for item in gallery], list[Reply]()
-    for vector_D in found_QD:
-        order = np.argsort(-(kept_GD @ vector_D), kind="stable")[:RANKED]
-        replies.append(Reply("", "choice", None, (), tuple(ids[place] for place in order)))
-    return replies
+    found = _vectors(subject, items, journal, size, say)
+    kept = list(zip(gallery, _vectors(subject, gallery, journal, size, say), strict=True))
+    ids = [item.sample.id for item, vector in kept if not isinstance(vector, Reply)]
+    kept_GD = np.stack([vector for _, vector in kept if not isinstance(vector, Reply)]) if ids else np.zeros((0, 0))
+    return [
+        vector if isinstance(vector, Reply) else _ranked(ids, kept_GD @ vector if ids else kept_GD[:, 0]) for vector in found
+    ]
 
 
-def _vectors(
-    subject: Subject, items: Sequence[Item], journal: Journal, size: int, say: Say
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    assert subject.embeds is not None
+def _ranked(ids: Sequence[str], alike_G: Vector) -> Reply:
+    order = np.argsort(-alike_G, kind="stable")[:RANKED]
+    return Reply("", "choice", None, (), tuple(ids[place] for place in order))
+
+
+def _vectors(subject: Subject, items: Sequence[Item], journal: Journal, size: int, say: Say) -> list[Vector | Reply]:
     keys = [journal.key(item, "vector", None) for item in items]
     for start in range(0, len(items), size):
         chunk = zip(keys[start : start + size], items[start : start + size], strict=True)
-        missing = {key: item for key, item in chunk if journal.vector(key) is None}
+        missing = {key: item for key, item in chunk if journal.found(key) is None}
         if missing:
-            messages = [_question(item) for item in missing.values()]
-            vectors_ID = subject.embeds.embed(messages).float().numpy()
-            journal.keep(dict(zip(missing, vectors_ID, strict=True)))
+            journal.keep(dict(zip(missing, _embedded(subject, list(missing.values())), strict=True)))
         say(len(keys[start : start + size]))
-    return np.stack([vector for key in keys if (vector := journal.vector(key)) is not None])
+    return [found for key in keys if (found := journal.found(key)) is not None]
+
+
+def _embedded(subject: Subject, items: Sequence[Item]) -> list[Vector | Reply]:
+    """Together; and each alone where one of them cannot be taken."""
+    assert subject.embeds is not None
+    try:
+        return [*subject.embeds.embed([_question(item) for item in items]).float().numpy()]
+    except _REFUSALS as error:
+        if len(items) == 1:
+            return [_refused(error)]
+        return [found for item in items for found in _embedded(subject, [item])]
 
 
 def _question(item: Item) -> Message:

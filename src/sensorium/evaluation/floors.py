@@ -1,8 +1,9 @@
-"""What can be had without looking: the commonest right answer, and the one that the question's words alone call for."""
+"""What can be had without looking: the commonest right answer, the one that the question's words alone call for, and chance."""
 
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,18 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensorium.evaluation.task import Item, Reply, Task
-from sensorium.evaluation.variant import words_of
+from sensorium.evaluation.variant import chance, words_of
 
-MAJORITY, QUESTION_ONLY = "majority", "question-only"
+MAJORITY, QUESTION_ONLY, CHANCE = "majority", "question-only", "chance"
 _NEIGHBOURS, _LOOKED_AT = 25, 64
 
 
-def floors(task: Task, items: Sequence[Item], train: Sequence[Item] = ()) -> dict[str, list[Reply]]:
+def floors(
+    task: Task, items: Sequence[Item], train: Sequence[Item] = (), gallery: Sequence[Item] = ()
+) -> dict[str, list[Reply]]:
     """Replies made without any medium, by the floor's name, each list in the order of the items.
 
     `majority` is the commonest right answer; `question-only` the commonest among the 25 items with the likest questions,
     by the cosine of their TF-IDF vectors of words, pairs of words and beginnings. Where items have differing choices the
-    commonest place among them takes the part of the answer.
+    commonest place among them takes the part of the answer. Where a gallery is to be put in order, `chance` is an order drawn
+    for each item by itself.
 
     Args:
         train: items whose right answers may be known. Without them the items stand in for one another: an item's own cluster
@@ -34,7 +38,10 @@ def floors(task: Task, items: Sequence[Item], train: Sequence[Item] = ()) -> dic
     Returns:
         Nothing for a task of which no text is the right answer.
     """
-    if task.answer is None or task.gallery is not None or not items:
+    if gallery:
+        ids = [item.sample.id for item in gallery]
+        return {CHANCE: [Reply("", "choice", ranking=_drawn(ids, chance(item, CHANCE))) for item in items]}
+    if task.answer is None or not items:
         return {}
     fixed = len({item.choices for item in (*items, *train)}) == 1
     poll = _Poll([_vote(item, task.answer(item), fixed) for item in train or items], leave_out=not train)
@@ -48,11 +55,19 @@ def floors(task: Task, items: Sequence[Item], train: Sequence[Item] = ()) -> dic
     return {MAJORITY: majority, QUESTION_ONLY: question_only}
 
 
-def basis(train: Sequence[Item]) -> str:
+def basis(task: Task, train: Sequence[Item]) -> str:
     """What the floors of `floors(task, items, train)` rest on, in words."""
+    if task.gallery is not None:
+        return "the gallery in an order drawn for each item"
+    if task.answer is None:
+        return "none"
     if train:
         return f"the right answers of {len(train)} items of another split"
     return "the right answers of the other items of the same split, those of the same picture left out"
+
+
+def _drawn(ids: Sequence[str], seed: int) -> tuple[str, ...]:
+    return tuple(random.Random(seed).sample(ids, len(ids)))
 
 
 class _Vote(NamedTuple):

@@ -22,6 +22,7 @@ from sensorium.parts import Media, Message, Part, Text, kind_of, part_to_json
 from sensorium.protocols import Sampling
 
 How = Literal["text", "transcript", "choice", "vector"]
+Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Journal:
@@ -66,12 +67,12 @@ class Journal:
             return None
         return Reply(**(row | {name: tuple(row[name]) for name in ("logprobs", "ranking", "notes")}))
 
-    def vector(self, key: str) -> np.ndarray[Any, np.dtype[np.float32]] | None:
-        """The vector kept under a key, `(dim,)`."""
-        row = self.known.get(key)
-        return None if row is None else np.frombuffer(base64.b64decode(row["vector"]), np.float32)
+    def found(self, key: str) -> Vector | Reply | None:
+        """The vector kept under a key, `(dim,)`; the reply where the model refused to give one."""
+        row = self.known.get(key, {})
+        return np.frombuffer(base64.b64decode(row["vector"]), np.float32) if "vector" in row else self.reply(key)
 
-    def keep(self, fresh: Mapping[str, Reply | np.ndarray[Any, np.dtype[np.float32]]]) -> None:
+    def keep(self, fresh: Mapping[str, Reply | Vector]) -> None:
         """One batch, on disk before this returns."""
         rows = {key: reply._asdict() if isinstance(reply, Reply) else _packed(reply) for key, reply in fresh.items()}
         self.known |= rows
@@ -122,5 +123,5 @@ def _digest_of(path: str, size: int, changed: int) -> str:
     return source.load(path).digest
 
 
-def _packed(vector: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, str]:
+def _packed(vector: Vector) -> dict[str, str]:
     return {"vector": base64.b64encode(vector.astype(np.float32).tobytes()).decode()}

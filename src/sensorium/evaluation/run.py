@@ -111,7 +111,7 @@ class _Run:
             curves.setdefault(variant.kind, []).append(variant)
         under = {
             name: self._estimates(self.items, replies)
-            for name, replies in floors.floors(self.task, self.items, self.train).items()
+            for name, replies in floors.floors(self.task, self.items, self.train, self.gallery).items()
         }
         ordered = {
             kind: tuple(item.name for item in sorted(some, key=lambda item: item.level)) for kind, some in curves.items()
@@ -222,7 +222,7 @@ class _Run:
             **({"not_followed": self.subject.cannot(self.asked_for)} if self.asked_for != task.sampling else {}),
             "extractor": task.extractor,
             "missed": dict(task.missed),
-            "floors": floors.basis(self.train) if task.answer is not None else "none",
+            "floors": floors.basis(task, self.train),
             "media": sorted({type(part).__name__.lower() for item in self.items for part in media(item)}),
             "data_sha256": _digest(
                 [[item.sample.id, told(item.sample.messages, self.options.data), dict(item.gold)] for item in self.items]
