@@ -81,10 +81,10 @@ def find(
     found = _vectors(subject, items, journal, size, say)
     kept = list(zip(gallery, _vectors(subject, gallery, journal, size, say), strict=True))
     ids = [item.sample.id for item, vector in kept if not isinstance(vector, Reply)]
-    kept_GD = np.stack([vector for _, vector in kept if not isinstance(vector, Reply)]) if ids else np.zeros((0, 0))
-    return [
-        vector if isinstance(vector, Reply) else _ranked(ids, kept_GD @ vector if ids else kept_GD[:, 0]) for vector in found
-    ]
+    if not ids:
+        return [vector if isinstance(vector, Reply) else Reply("", "choice") for vector in found]
+    kept_GD = np.stack([vector for _, vector in kept if not isinstance(vector, Reply)])
+    return [vector if isinstance(vector, Reply) else _ranked(ids, kept_GD @ vector) for vector in found]
 
 
 def _ranked(ids: Sequence[str], alike_G: Vector) -> Reply:
