@@ -136,8 +136,9 @@ def invented(budget: Budget | None = None) -> dict[str, Estimate]:
     that the model finds nearest: things named that are not in the picture, of all things named.
 
     Returns:
-        `plain`, `augmented`: CHAIR-i after equally many steps from the same start; `cut`: by what share it fell, with a
-        paired interval over scenes; `fall`: of the augmented loss.
+        `plain`, `augmented`: CHAIR-i after equally many steps from the same start; `scenes, ...`: the share of scenes with
+        anything invented, whose interval has a width where that is none; `cut`: by what share CHAIR-i fell, with a paired
+        interval over scenes; `fall`: of the augmented loss.
     """
     budget = budget or Budget()
     train, test = scenes(budget.scenes), scenes(budget.test, budget.on)
@@ -165,6 +166,8 @@ def invented(budget: Budget | None = None) -> dict[str, Estimate]:
     return {
         "plain": estimate(counts["plain"], _rate),
         "augmented": estimate(counts["augmented"], _rate),
+        "scenes, plain": estimate(counts["plain"][:, 0] > 0),
+        "scenes, augmented": estimate(counts["augmented"][:, 0] > 0),
         "cut": estimate(both, lambda rows: 1 - _rate(rows[:, 2:]) / max(_rate(rows[:, :2]), 1e-9)),
         "fall": _plain(course.fall()),
     }

@@ -56,7 +56,7 @@ def test_a_fall_is_the_share_that_is_gone() -> None:
 
 @pytest.mark.slow
 def test_matching_tells_pairs_apart(many: Splits) -> None:
-    result = pretraining(many, 350, ALONE["matching"])
+    result = pretraining(many, 700, ALONE["matching"])
     assert result.scores["matching AUC, another scene's caption"].value >= 0.95
     assert result.falls["matching"] >= 0.5
 
