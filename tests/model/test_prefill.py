@@ -25,7 +25,7 @@ def png(red: int) -> Image:
 
 
 LONG = "Many words that every question has in front of it, so that there is something to share. "
-RED, BLACK = png(220), png(10)
+RED, BLACK, LIMIT = png(220), png(10), 4096
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["spliced", "memory"])
@@ -82,7 +82,7 @@ def test_the_plan_takes_no_row_for_another(model: MultimodalLM) -> None:
     batch = laid_out(model, *MIXED)
     embeds_BLD = model.embed_batch(batch, SILENT).embeds_BLD
     adapted_B = rows_with_pictures(batch)
-    found = prefill.plan(embeds_BLD, batch.valid_BL, adapted_B)
+    found = prefill.plan(embeds_BLD, batch.valid_BL, adapted_B, LIMIT)
     assert found is not None
     for row, (owner, shared) in enumerate(zip(found.owner_B, found.shared_B, strict=True)):
         leader = found.leaders[owner]
@@ -103,14 +103,15 @@ def test_the_plan_takes_no_row_for_another(model: MultimodalLM) -> None:
 def test_rows_that_have_too_little_in_common_are_read_whole(model: MultimodalLM, asked: Sequence[Sequence[Part]]) -> None:
     batch = laid_out(model, *asked)
     embeds_BLD = model.embed_batch(batch, SILENT).embeds_BLD
-    assert prefill.plan(embeds_BLD, batch.valid_BL, rows_with_pictures(batch)) is None
+    assert prefill.plan(embeds_BLD, batch.valid_BL, rows_with_pictures(batch), LIMIT) is None
 
 
 def test_equal_rows_leave_their_last_position_to_each() -> None:
     embeds_BLD = torch.ones(3, 6, 2)
     valid_BL = torch.tensor([[True] * 6, [True] * 6, [True] * 4 + [False] * 2])
-    found = prefill.plan(embeds_BLD, valid_BL, torch.zeros(3, dtype=torch.bool))
+    found = prefill.plan(embeds_BLD, valid_BL, torch.zeros(3, dtype=torch.bool), 6)
     assert found == prefill.Plan([0], [0, 0, 0], [3, 3, 3])
+    assert prefill.plan(embeds_BLD, valid_BL, torch.zeros(3, dtype=torch.bool), 5) is None, "over the decoder's limit"
     first, seen = prefill.beginnings(embeds_BLD, found)
     assert first.shape == (1, 3, 2) and bool(seen.all())
     rest, valid = prefill.remainders(embeds_BLD, valid_BL, found.shared_B)

@@ -25,11 +25,14 @@ class Plan(NamedTuple):
     shared_B: list[int]
 
 
-def plan(embeds_BLD: Tensor, valid_BL: Tensor, adapted_B: Tensor) -> Plan | None:
+def plan(embeds_BLD: Tensor, valid_BL: Tensor, adapted_B: Tensor, limit: int) -> Plan | None:
     """Which beginnings to share; None where every row is better read whole.
 
     Rows share a beginning where their embeddings, media among them, are the same to the last bit and the adapter is on for
     both or off for both.
+
+    Args:
+        limit: positions that the decoder allows, counted from the longest beginning to the end of the longest remainder.
     """
     rows, length = valid_BL.shape
     lengths = valid_BL.sum(1).tolist()
@@ -49,9 +52,9 @@ def plan(embeds_BLD: Tensor, valid_BL: Tensor, adapted_B: Tensor) -> Plan | None
         owner_B[row], reach[found] = found, most
     widest = max((reach[place] for place in range(len(leaders)) if owner_B.count(place) > 1), default=0)
     shared_B = [min(reach[owner], widest) for owner in owner_B]
-    first = len(leaders) * widest
-    rest = rows * max(own - shared for own, shared in zip(lengths, shared_B, strict=True))
-    return Plan(leaders, owner_B, shared_B) if widest and first + rest <= _WORTH * rows * length else None
+    rest = max(own - shared for own, shared in zip(lengths, shared_B, strict=True))
+    pays = len(leaders) * widest + rows * rest <= _WORTH * rows * length
+    return Plan(leaders, owner_B, shared_B) if widest and pays and widest + rest <= limit else None
 
 
 def beginnings(embeds_BLD: Tensor, found: Plan) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,8 @@ class Session:
         self.model = model
         self.adapted_B = rows_with_pictures(batch)
         embeds_BLD, self.memory = model.embed_batch(batch, SILENT, features)
-        shared = None if self.memory is not None else prefill.plan(embeds_BLD, batch.valid_BL, self.adapted_B)
+        limit = 0 if self.memory is not None else model.decoder.config.max_positions
+        shared = prefill.plan(embeds_BLD, batch.valid_BL, self.adapted_B, limit) if limit else None
         if shared is None:
             self._begin(len(batch.samples), embeds_BLD.shape[1] + room, embeds_BLD.dtype)
             self.hidden_BD = self._read(embeds_BLD, batch.valid_BL)
