@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import nn
 
 from sensorium.cache import cache_folder
-from sensorium.data.fault import Tally
 from sensorium.errors import RequestError
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.nn.lora import adapted
@@ -42,7 +41,8 @@ from sensorium.training.sentinel import accuse
 from sensorium.training.sharded import SharedStates
 from sensorium.training.state import Place, States
 from sensorium.training.task import Task
-from sensorium.training.truth import Judge, Truth, account
+from sensorium.training.trail import Trail
+from sensorium.training.truth import Judge, Truth
 
 OBJECTIVE = "objective"
 """The part of what objectives learn themselves."""
@@ -212,7 +212,7 @@ class Run:
             together = Sharded(self.world, learner)
             learned = [replace(task, objective=Through(task.objective)) for task in tasks]
         exchange: Exchange = Alone() if together is None else together
-        judge, trail = Judge(model, tasks, training.truth, cast), _Trail(self, watched, name, exchange)
+        judge, trail = Judge(model, tasks, training.truth, cast), Trail(self.log, self.files.rows, watched, name, exchange)
         live = live_view(training.live, self.folder / "live") if self.world.first else None
 
         def tell(step: Step) -> None:
@@ -305,56 +305,6 @@ class Run:
         if unread := self.config.unread():
             problem = f"was read by nothing: it had no effect{_others(unread)}"
             raise RequestError(f"setting {unread[0]}", problem, "Take it out, or use it; what was trained is kept")
-
-
-class _Trail:
-    """Writes steps and evaluations, and remembers the first and the last."""
-
-    def __init__(self, run: Run, feeds: Mapping[str, Watched[Any]], name: str, exchange: Exchange) -> None:
-        self.run, self.feeds, self.name, self.exchange = run, feeds, name, exchange
-
-    def step(self, step: Step) -> None:
-        seen = {name: found for name, feed in self.feeds.items() if (found := _counted(feed.last))}
-        rate, minutes = step.rate, round(step.minutes, 4)
-        row = {"terms": step.terms, "rate": rate, "norm": step.norm, "norms": step.norms, "seen": seen, "minutes": minutes}
-        self.run.log("step", training=self.name, step=step.step, **row)
-
-    def evaluation(self, step: int, values: Mapping[str, Any]) -> None:
-        dropped = {name: told for name, feed in self.feeds.items() if (told := _dropped(feed.dropped, self.exchange))}
-        self.run.log("evaluation", training=self.name, step=step, values=values, dropped=dropped)
-
-    def first(self) -> dict[str, float]:
-        return next((row["terms"] for row in self._rows("step") if row["terms"]), {})
-
-    def last(self, step: int | None) -> dict[str, Any]:
-        rows = reversed(self._rows("evaluation"))
-        return next((row["values"] for row in rows if step in (None, row["step"])), {})
-
-    def _rows(self, event: str) -> list[dict[str, Any]]:
-        return [row for row in self.run.files.rows() if row["event"] == event and row["training"] == self.name]
-
-
-def _counted(batches: Sequence[Any]) -> dict[str, Any]:
-    """Positions, learned ones and their share, and what media took, of the parts of a batch."""
-    counts = [found for batch in batches if (found := account(batch)) is not None]
-    if not counts:
-        return {}
-    tokens, supervised = sum(one.tokens for one in counts), sum(one.supervised for one in counts)
-    media: dict[str, int] = {}
-    for one in counts:
-        for kind, count in one.media.items():
-            media[kind] = media.get(kind, 0) + count
-    share = round(supervised / max(tokens, 1), 4)
-    rows = sum(one.rows for one in counts)
-    return {"rows": rows, "tokens": tokens, "supervised": supervised, "share": share, "media": media}
-
-
-def _dropped(tally: Tally | None, exchange: Exchange) -> dict[str, Any]:
-    """Rows left out so far, by kind, and the first of this process's."""
-    if tally is None or not (kinds := exchange.total(tally.kinds)):
-        return {}
-    shown = [f"{fault.file}, row {fault.row}: {fault.reason}" for fault in tally.first[:3]]
-    return {"kinds": {kind: int(count) for kind, count in kinds.items()}, "such as": shown}
 
 
 def _own(tasks: Sequence[Task[Any]], parts: Mapping[str, Part | None]) -> list[Group]:
