@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import get_args
 
 import torch
@@ -179,7 +180,9 @@ def alignment(data: Splits, steps: int, *, beside: bool = True, rate: float = 3e
         said_BLD, regions = model.embedding.say(shown.words).x_BTD, model.embedding.see(shown.regions, None)
         matched_B = torch.arange(2 * len(rows)) < len(rows)
         words = Features(said_BLD, model.reader.content(shown.words))
-        return objective(*(align(words, regions) if align else (words, regions)), matched_B)
+        if align is not None:
+            words, regions = align(words, regions)
+        return objective(words, regions, matched_B)
 
     curves = train(torch.nn.ModuleList([model, align] if align else [model]), loss, steps, rate)
     spent = time.process_time() - begun
@@ -204,15 +207,14 @@ def main() -> None:
     runs: dict[str, Callable[[], Result]] = {}
     for name, weights in {"all": TOGETHER, **ALONE}.items():
         if name in args.only.split(","):
-            runs[f"pretraining, {name}"] = lambda name=name, weights=weights: pretraining(
-                data, args.steps or STEPS[name], weights, wordings=args.wordings
-            )
+            steps = args.steps or STEPS[name]
+            runs[f"pretraining, {name}"] = partial(pretraining, data, steps, weights, wordings=args.wordings)
     if "alignment" in args.only:
         runs["alignment"] = lambda: alignment(data, args.steps or 500)
         runs["alignment, words by themselves"] = lambda: alignment(data, args.steps or 500, beside=False)
     if "questions" in args.only:
         for name in args.families.split(","):
-            runs[f"questions, {name}"] = lambda name=name: questions(data, name, args.steps or 2000)
+            runs[f"questions, {name}"] = partial(questions, data, name, args.steps or 2000)
     if "autoencoding" in args.only:
         runs["autoencoding"] = lambda: autoencoding(data, args.steps or 600)
     for name, run in runs.items():
@@ -220,8 +222,8 @@ def main() -> None:
         print(f"\n{name}: {result.seconds:.0f} s of processor time", flush=True)
         for score, value in result.scores.items():
             print(f"  {score:45} {value if value.n > 1 else f'{value.value:.0f}'}")
-        for term, value in result.falls.items():
-            print(f"  {term + ' fell by':45} {value:.0%}", flush=True)
+        for term, gone in result.falls.items():
+            print(f"  {term + ' fell by':45} {gone:.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ class Pretraining(nn.Module):
                 words_BL = model.reader.content(output.pairs.words)
                 words = Features(trace.found["joint.words.embedding"], words_BL)
                 regions = Features(trace.found["joint.regions.embedding"], output.regions.valid_BT)
-                found["word_region"] = self.transport(*self.align(words, regions), matched_B)
+                words, regions = self.align(words, regions)
+                found["word_region"] = self.transport(words, regions, matched_B)
         return self._sum(found, float(len(pairs)))
 
     def _sum(self, found: Mapping[Term, Loss], rows: float) -> Loss:
