@@ -38,8 +38,8 @@ def markdown(comparison: Comparison, exam: Exam, lines: Sequence[Line]) -> str:
     head = (
         f"# Fusion families on {exam.name}\n\n"
         f"Each family is trained on {comparison.rows:,} questions, {comparison.recipe.steps:,} steps of "
-        f"{comparison.recipe.batch}, {comparison.seeds} seeds, and asked {len(exam.test):,} about {asked}. Score: share of "
-        f"right words, 95 % interval over seeds and pictures. Floors: the commonest answer {exam.majority:.3f}; the "
+        f"{comparison.recipe.batch}, from {comparison.seeds} seed(s), and asked {len(exam.test):,} about {asked}. Score: share "
+        f"of right words, 95 % interval over seeds and pictures. Floors: the commonest answer {exam.majority:.3f}; the "
         f"commonest answer to the very same question {exam.by_question:.3f}.\n\n"
         "| family | score | lost with another picture | lost with a grey picture | lost with another question | parameters | "
         "MFLOP a question | questions/s |\n|---|---|---|---|---|---|---|---|\n"
@@ -73,7 +73,7 @@ def draw(path: Path, comparison: Comparison, lines: Sequence[Line]) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     *fitted, last = comparison.sizes
     across = np.geomspace(fitted[0], last, 60)
     for axes, what in zip(figure.subplots(1, 2), ("loss, nats an answer", "share of wrong answers"), strict=True):
@@ -86,10 +86,10 @@ def draw(path: Path, comparison: Comparison, lines: Sequence[Line]) -> None:
         axes.set(xscale="log", yscale="log", xlabel="training questions", title=what)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(comparison.sizes, [f"{size:,}" for size in comparison.sizes])
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.yaxis.set_minor_locator(NullLocator())
-    figure.axes[0].legend(frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.suptitle(f"{comparison.exam}: fitted (dots), held out (crosses)")
     figure.savefig(path, dpi=110)
 
@@ -100,7 +100,7 @@ def _foretold(comparison: Comparison, what: str, rows: Sequence[tuple[str, Foret
     columns = ("family", *(f"{size:,}" for size in fitted), f"foretold for {last:,}", "came", "off by")
     head = (
         f"\n{what} by training questions; curves of the bend {rows[0][1].curve.bend:.2f} fitted to {fitted[0]:,} to "
-        f"{fitted[-1]:,} foretell {last:,}; 95 % intervals over {comparison.seeds} seeds:\n\n"
+        f"{fitted[-1]:,} foretell {last:,}; 95 % intervals over seeds (n={comparison.seeds}):\n\n"
         f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
     )
     return head + "".join(
