@@ -78,11 +78,12 @@ def draw(path: Path, comparison: Comparison, lines: Sequence[Line]) -> None:
     across = np.geomspace(fitted[0], last, 60)
     for axes, what in zip(figure.subplots(1, 2), ("loss, nats an answer", "share of wrong answers"), strict=True):
         for number, line in enumerate(lines):
-            told, colour = (line.loss, f"C{number}") if what.startswith("loss") else (line.right, f"C{number}")
-            turn = (lambda share: share) if told is line.loss else (lambda share: 1 - share)
+            told, colour = (line.loss if what.startswith("loss") else line.right), f"C{number}"
+            values = np.array([*told.seen, told.came.value])
+            values = values if told is line.loss else 1 - values
             axes.plot(across, [told.curve(x) for x in across], color=colour, label=line.family)
-            axes.plot(fitted, [turn(value) for value in told.seen], "o", color=colour, markersize=4)
-            axes.plot(last, turn(told.came.value), "x", color=colour, markersize=9)
+            axes.plot(fitted, values[:-1], "o", color=colour, markersize=4)
+            axes.plot(last, values[-1], "x", color=colour, markersize=9)
         axes.set(xscale="log", yscale="log", xlabel="training questions", title=what)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks(comparison.sizes, [f"{size:,}" for size in comparison.sizes])
