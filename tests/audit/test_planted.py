@@ -73,7 +73,7 @@ def test_a_model_that_says_yes_to_every_question_for_a_thing_sees_what_is_not_th
 def test_a_broken_template(how: str, share: float, said: str) -> None:
     found = failed(Broken(how=how, share=share), template.check)
     assert any(f"answers {said}" in one.claim for one in found)
-    assert all(one.claim.startswith("The prompt's template looks broken: ") and one.evidence for one in found)
+    assert all(one.claim.startswith("The prompt's template looks broken") and one.evidence for one in found)
 
 
 def test_a_template_without_an_end() -> None:

@@ -36,12 +36,14 @@ class Sign(NamedTuple):
     Args:
         shows: whether it is in the answer kept for the item at a place. says: the sentence about a share of the answers.
         common, sure: it is found when this share of the answers shows it, and the interval begins above `sure`.
+        instead: what else it may be a sign of.
     """
 
     shows: Callable[[Exam, int, Kept], bool]
     says: str
     common: float
     sure: float
+    instead: str = ""
 
 
 def _marked(exam: Exam, place: int, row: Kept) -> bool:
@@ -91,7 +93,7 @@ SIGNS = (
     Sign(_echo, "say the question again", 0.05, 0.01),
     Sign(_cut, "were cut at the token limit: the model does not end its turn", 0.5, 0.4),
     Sign(_empty, "are empty", 0.1, 0.05),
-    Sign(_unread, "hold no answer that the task could read", 0.3, 0.2),
+    Sign(_unread, "hold no answer that the task could read", 0.3, 0.2, ", or the model cannot answer in the form asked for"),
     Sign(_loops, "say the same words over and over", 0.1, 0.05),
 )
 
@@ -107,7 +109,7 @@ def check(exam: Exam) -> list[Finding]:
         found = share([float(one) for one in shown], [exam.clusters[place] for place, _ in rows])
         if found.value >= sign.common and found.low >= sign.sure:
             ids = [exam.items[place].sample.id for (place, _), one in zip(rows, shown, strict=True) if one]
-            claim = f"The prompt's template looks broken: {found.value:.0%} of {found.n} answers {sign.says}."
+            claim = f"The prompt's template looks broken{sign.instead}: {found.value:.0%} of {found.n} answers {sign.says}."
             findings.append(Finding(CHECK, exam.task.name, claim, False, found, tuple(ids[:10])))
     if not findings:
         claim = f"None of the signs of a broken template is in the {len(rows)} answers."
