@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from sensorium.audit import grounding
 from sensorium.audit.checks import findings
 from sensorium.audit.exam import Exam
 from sensorium.evaluation.result import Finding
@@ -57,3 +58,10 @@ def test_an_exam_whose_answers_are_all_but_alike_accuses_nobody() -> None:
 def test_too_few_items_accuse_nobody() -> None:
     exam = sit(Sighted(1.0, steady=True), drawn(15, 4))
     assert [found.check for found in findings([exam])] == ["template"]
+
+
+def test_a_weak_model_is_not_said_to_ignore_what_it_is_shown_when_most_answers_change_with_it() -> None:
+    runs = [sit(Sighted(0.95, seed), drawn(32, seed, ("colour",))) for seed in range(30)]
+    claims = [found.claim for exam in runs for found in grounding.check(exam) if not found.passed]
+    assert all(claim.startswith("What the model is shown is no help to it") for claim in claims)
+    assert len(claims) <= 2

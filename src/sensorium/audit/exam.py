@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sensorium.estimate import Estimate, Rows, estimate, mean
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.kept import Kept, read_answers
+from sensorium.evaluation.paired import difference
 from sensorium.evaluation.result import Result
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
@@ -93,7 +94,7 @@ class Exam:
         sign = -1.0 if self.task.missed.get(self.task.main, 0.0) > 0 or _DOWN.search(self.task.main) else 1.0
         clusters = [self.clusters[place] for place in places]
         if self.task.main not in self.task.corpus:
-            return mean(rows[0]), share(sign * (rows[0] - rows[1])[:, 0], clusters)
+            return mean(rows[0]), difference((sign * (rows[0] - rows[1])[:, 0]).tolist(), clusters)
 
         def better(both: Rows) -> float:
             return sign * (measure(both[:, :split]) - measure(both[:, split:]))

@@ -40,13 +40,17 @@ class Survival(NamedTuple):
     unchanged: tuple[str, ...]
 
     @property
+    def stays(self) -> bool:
+        """Whether nearly all answers are the same without the media."""
+        return self.excess.low > 0 and self.excess.value >= DEAF * (1 - self.due)
+
+    @property
     def deaf(self) -> bool:
-        """Whether answers do not depend on the media: taking these away costs nothing, and nearly all answers stay, or hardly
+        """Whether answers owe nothing to the media: taking these away costs nothing, and nearly all answers stay, or hardly
         anything that could be had by looking was had."""
         open_ = 1 - self.due
-        stays = self.excess.low > 0 and self.excess.value >= DEAF * open_
         idle = self.gain.high < PART * min(self.score, open_)
-        return open_ >= OPEN and self.gain.low <= 0 and (stays or idle)
+        return open_ >= OPEN and self.gain.low <= 0 and (self.stays or idle)
 
 
 def survival(exam: Exam, variant: str, kind: str | None = None) -> Survival | None:
@@ -109,7 +113,8 @@ def _claim(row: Survival, variant: str) -> str:
     due = f"; right answers would for {row.due:.0%}" if row.due else ""
     cost = f", and the score of {row.score:.3g} falls by {row.gain.value:.3g} [{row.gain.low:.3g}, {row.gain.high:.3g}]"
     if row.deaf:
-        return f"The model ignores what it is shown: {stay}{due}{cost}."
+        verdict = "The model ignores what it is shown" if row.stays else "What the model is shown is no help to it"
+        return f"{verdict}: {stay}{due}{cost}."
     if row.gain.low > 0:
         return f"Answers rest on what is shown: {stay}{due}{cost}."
     return f"The score does not tell what the answers owe to what is shown: {stay}{due}{cost}."
