@@ -138,15 +138,18 @@ def test_commands_and_options() -> None:
         ),
         "sensorium lab": sorted(
             [
+                "--dev",
                 "--dim",
                 "--exam",
                 "--eyes",
                 "--eyes-layer",
+                "--eyes-side",
                 "--families",
                 "--halvings",
                 "--out",
                 "--rows",
                 "--seeds",
+                "--steps",
                 "--workers",
                 "-o",
             ]
