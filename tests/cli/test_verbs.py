@@ -7,9 +7,13 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
+from sensorium.batch import Features
 from sensorium.cli.scene import lay_out
+from sensorium.encoders.audio import AudioEncoder
+from sensorium.media.audio import encode_wav
 from tests.cli.conftest import Run
 
 
@@ -56,6 +60,23 @@ def test_every_form_of_a_transcript(run: Run, hush: Path, form: str) -> None:
         (row,) = (json.loads(line) for line in result.stdout.splitlines())
         assert row["usage"]["media"][0]["seconds"] == pytest.approx(0.5)
         assert isinstance(row["segments"], list)
+
+
+def test_careful_hears_a_recording_twice(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "noise.wav"
+    path.write_bytes(encode_wav(0.1 * torch.randn(8_000, generator=torch.Generator().manual_seed(0)), 16_000))
+    heard: list[int] = []
+    encode = AudioEncoder.encode
+
+    def count(encoder: AudioEncoder, mels: list[torch.Tensor]) -> Features:
+        heard.append(len(mels))
+        return encode(encoder, mels)
+
+    monkeypatch.setattr(AudioEncoder, "encode", count)
+    assert run("transcribe", path).exit_code == 0
+    assert heard == [1]
+    assert run("transcribe", path, "--careful").exit_code == 0
+    assert heard == [1, 1, 1]
 
 
 def test_what_a_model_holds(run: Run, toy: Path) -> None:

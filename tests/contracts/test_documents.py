@@ -93,6 +93,7 @@ def test_commands_and_options() -> None:
         "sensorium transcribe": sorted(
             [
                 "--allow-url",
+                "--careful",
                 "--format",
                 "--json",
                 "--language",

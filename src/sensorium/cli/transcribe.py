@@ -46,21 +46,27 @@ def run(
     language: Annotated[
         str | None, typer.Option("--language", help="Of the speech, for multilingual models; heard by default.")
     ] = None,
+    careful: Annotated[
+        bool,
+        typer.Option("--careful", help="Hear everything twice; the language model helps to choose."),
+    ] = False,
     allow_url: opt.Urls = None,
 ) -> None:
     """Write down what is said; nothing of a long recording is left out."""
     from sensorium.media import audio
     from sensorium.model.load import load
+    from sensorium.model.second_hearing import Second, judge_of
     from sensorium.model.transcribe import Hearing
 
     with waiting(f"loading {model}"):
         loaded = load(model, hosts=allow_url or ())
-    speech = getattr(getattr(loaded, "model", None), "speech", None)
+    whole: Any = getattr(loaded, "model", None)
+    speech = getattr(whole, "speech", None)
     if speech is None:
         raise RequestError(
             model, "has no speech recognition of ours", 'Use nano, or ask it: sensorium ask speech.wav "Transcribe."'
         )
-    hearing = Hearing(language=language)
+    hearing = Hearing(language=language, second=Second(judge_of(whole)) if careful else None)
     form = Format.JSON if json_lines else form
     written: list[str] = []
     code = 0

@@ -23,11 +23,14 @@ from sensorium.errors import RequestError
 from sensorium.language.dictation import STEP, Dictation, Search, SpeechTask, SpeechTokens, dictate, spoken_language
 from sensorium.language.speech import SpeechDecoder
 from sensorium.media.audio import Sound, chunks, decode
+from sensorium.model.second_hearing import Second
 from sensorium.parts import Reading, Source
 
 Times = Literal["timestamps", "proportional"]
 Progress = Callable[[float, float], None]
 """Told the seconds covered so far, and the seconds in all."""
+_Heard = tuple[Dictation, float]
+"""What a search found, and its temperature."""
 
 _SILENCE = 1e-4
 """A chunk whose loudest sample is below this holds nothing to hear; the last bit of 16-bit sound is 3e-5."""
@@ -83,6 +86,7 @@ class Hearing:
         padding: seconds of silence after each chunk, as far as 30 s allow. Whisper learnt on 30 s windows: with none it does
             not find the end of a text, with 8 s it errs more often; `docs/speech.md` has the figures.
         chunk: seconds heard in one go, at most 30. batch: chunks heard together.
+        second: hear everything twice and choose (about twice the time); chunks are then shorter by the silence it adds.
     """
 
     language: str | None = None
@@ -93,6 +97,7 @@ class Hearing:
     batch: int = 8
     search: Search = field(default_factory=Search)
     doubt: Doubt = field(default_factory=Doubt)
+    second: Second | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,8 @@ def transcribe(
             "Choose others, or leave the defaults",
         )
     sound = heard if isinstance(heard, Sound) else decode(heard)
-    pieces = chunks(sound, hearing.chunk, least=0.25)
+    lead = 0.0 if hearing.second is None else hearing.second.lead
+    pieces = chunks(sound, min(hearing.chunk, longest - lead), least=0.25)
     listener = _Listener(model, hearing)
     for first in range(0, len(pieces), hearing.batch):
         batch = pieces[first : first + hearing.batch]
@@ -178,13 +184,41 @@ class _Listener:
             results[place] = [*_heard_up_to(results[place], rest.start), *more]
         return results
 
-    def _dictate(self, pieces: Sequence[Sound]) -> list[tuple[Dictation, float]]:
-        """What was said in each piece: the first try without doubt, or else the likeliest that does not repeat itself."""
+    def _dictate(self, pieces: Sequence[Sound]) -> list[_Heard]:
+        """What was said in each piece; with a second hearing, the one of the two that stands."""
+        found = self._search(pieces)
+        if (second := self.hearing.second) is None:
+            return found
+        shift = round(second.lead / STEP) if self.timed else 0
+        again = self._search([_after_silence(piece, second.lead) for piece in pieces])
+        return [
+            self._standing(second, first, (self._earlier(dictation, shift), temperature))
+            for first, (dictation, temperature) in zip(found, again, strict=True)
+        ]
+
+    def _standing(self, second: Second, first: _Heard, later: _Heard) -> _Heard:
+        """A text without doubt before a doubtful one; nobody is made to speak whom the first hearing did not hear."""
+        if self._nobody(first[0]) or self._nobody(later[0]):
+            return first
+        doubts = [self._doubtful(heard[0]) for heard in (first, later)]
+        if doubts[0] != doubts[1]:
+            return first if doubts[1] else later
+        texts = [(self._spell(dictation.tokens), dictation.logprob) for dictation, _ in (first, later)]
+        return later if second.prefers_later(*texts) else first
+
+    def _earlier(self, dictation: Dictation, steps: int) -> Dictation:
+        """With its timestamps so many steps earlier, none before the start."""
+        first = self.model.tokens.first_time
+        moved = [token if token < first else max(token - steps, first) for token in dictation.tokens]
+        return replace(dictation, tokens=tuple(moved))
+
+    def _search(self, pieces: Sequence[Sound]) -> list[_Heard]:
+        """What one hearing finds: the first try without doubt, or else the likeliest that does not repeat itself."""
         if not pieces:
             return []
         features = self._features(pieces)
         prompt = self._prompt(features)
-        tries: list[list[tuple[Dictation, float]]] = [[] for _ in pieces]
+        tries: list[list[_Heard]] = [[] for _ in pieces]
         open_ = list(range(len(pieces)))
         for temperature in self.hearing.doubt.temperatures:
             rows = Features(features.x_BTD[open_], features.valid_BT[open_])
@@ -293,6 +327,11 @@ class _Listener:
 def _heard_up_to(segments: Sequence[Segment], stop: float) -> list[Segment]:
     """The segments of a chunk that was heard up to `stop` only."""
     return [replace(segment, chunk=(segment.chunk[0], stop)) for segment in segments]
+
+
+def _after_silence(piece: Sound, seconds: float) -> Sound:
+    """The piece with so much silence in front; its times are still those of the file."""
+    return replace(piece, wave_T=torch.cat([piece.wave_T.new_zeros(round(seconds * piece.rate)), piece.wave_T]))
 
 
 def _silent(piece: Sound, no_speech: float) -> Segment:
