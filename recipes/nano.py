@@ -2,7 +2,7 @@
 
 python -m recipes.nano --data FOLDER
 
-FOLDER holds flickr8k, daquar and fsdd. About two and a quarter hours on two idle cores, most of them for pictures; everything
+FOLDER holds flickr8k, daquar and fsdd. About two and a half hours on two idle cores, most of them for pictures; everything
 half-made is kept in --work, and --out gets the weights when all stages are done.
 """
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="features and unfinished runs")
     parser.add_argument("--out", type=Path, default=nano_model.WEIGHTS, help="where nano.json and nano-*.safetensors go")
-    parser.add_argument("--minutes", type=float, default=105.0, help="limit of the picture stages, the longest")
+    parser.add_argument("--minutes", type=float, default=120.0, help="limit of the picture stages, the longest")
     parser.add_argument("--stages", default="retrieval,photos,sound", help="which stages to run")
     args = parser.parse_args()
     torch.manual_seed(0)

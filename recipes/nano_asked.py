@@ -8,12 +8,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from recipes.nano_data import PictureQuestion
-from recipes.nano_teacher import Soft
+from recipes.nano_teacher import Soft, Turn
 from sensorium.data.sentences import as_sentence
 from sensorium.training.features import FeatureStore
-
-Turn = tuple[str, str, float]
-"""A question, its answer, and what each token of that counts."""
 
 
 class Asked(NamedTuple):

@@ -6,19 +6,24 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_teacher
+from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_rooms
+from recipes.nano_alike import Kernel
 from recipes.nano_asked import Album
 from recipes.nano_course import Course
 from recipes.nano_fresh import SIDE
-from sensorium.batch import Modality
+from recipes.nano_teacher import Teacher
+from sensorium.batch import Features, Modality
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.training.features import FeatureStore
 from sensorium.training.schedule import Plan
 
-NAMING_EPOCHS, PRACTICE = 2, 1 / 3
-"""`PRACTICE`: the share of the minutes in which captions are drawn and rewarded."""
+NAMING_EPOCHS, CAPTIONING, PRACTICE = 2, 7 / 12, 7 / 24
+"""The shares of the minutes in which captions are copied (`CAPTIONING`), and drawn and rewarded; the rest is for rooms."""
+HEARD, FIRST, LAST = 0.5, Kernel(0.5, 0.4, 0.5, 0.4, 3.0), Kernel(0.3, 0.7, 0.8, 0.4, 0.3)
+"""The teacher's share of a room's answer beside captions; his kernels there and at last."""
 
 
 def run(
@@ -26,26 +31,34 @@ def run(
 ) -> Mapping[str, Tensor]:
     """The tensors by their shipped names; each stage goes on from its own state in `work`."""
     small = nano_features.pooled(views, work / "photos-small", SIDE, print)
-    rooms, softened, drawings = albums(model, data, work)
+    rooms, drawings = albums(model, data, work)
+    softened = rooms._replace(soft=Teacher(rooms.rows, looks(rooms.store), model.dual, FIRST).soft(HEARD))
     course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=3.0), drawings._replace(pictures=0.6)])
     if not (work / "captioning").is_file():
         name(model, course, work / "naming-photos")
     steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
-    nano_photos.run(model, course, Plan(steps, minutes * (1 - PRACTICE)), work / "captioning", print)
+    nano_photos.run(model, course, Plan(steps, minutes * CAPTIONING), work / "captioning", print)
     course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=5.0), drawings._replace(pictures=0.2)])
-    return nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
+    nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
+    teacher = Teacher(rooms.rows, looks(rooms.store, model), model.dual, LAST)
+    last = Plan(steps, minutes * (1 - CAPTIONING - PRACTICE), warmup=10, floor=0.1)
+    return nano_rooms.run(model, course, rooms, drawings._replace(pictures=0.05), teacher, last, work / "rooms-told", print)
 
 
-def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album, Album]:
-    """Rooms, rooms with a teacher's answers beside the right ones, and drawings.
-
-    Rooms are shown several times an epoch, since most of their questions are about language; of drawings only some. The
-    teacher is heard after the first epoch.
-    """
+def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album]:
+    """Rooms, shown several times an epoch, since most of their questions are about language, and some drawings."""
     rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
     indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
-    plain = Album(indoors, rooms, 4.0, 12)
-    return plain, plain._replace(soft=nano_teacher.soften(rooms, indoors, model.dual)), Album(drawn, drawings, 0.3, 8)
+    return Album(indoors, rooms, 4.0, 12), Album(drawn, drawings, 0.3, 8)
+
+
+@torch.inference_mode()
+def looks(store: FeatureStore, model: MultimodalLM | None = None) -> dict[str, Tensor]:
+    """Pictures by their paths as the encoder saw them; with a model as its connector shows them to the language model."""
+    x_PTD = torch.stack([store[view].float() for view in range(len(store))])
+    if model is not None:
+        x_PTD = model.connectors[Modality.IMAGE].eval()(Features(x_PTD, torch.ones(x_PTD.shape[:2], dtype=torch.bool))).x_BTD
+    return dict(zip(store.names, x_PTD, strict=True))
 
 
 def _small(model: MultimodalLM, rows: Sequence[nano_data.PictureQuestion], work: Path, title: str) -> FeatureStore:

@@ -5,93 +5,94 @@ Kernel ridge regression of answers on questions and pictures; what is told of a 
 
 from __future__ import annotations
 
-import math
-import re
+import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from recipes import nano_alike
+from recipes.nano_alike import Kernel
 from recipes.nano_data import PictureQuestion
+from sensorium.data.sentences import as_sentence
 from sensorium.model.dual import DualEncoder
-from sensorium.training.features import FeatureStore
 
-WIDTH, SEEN, RIDGE, TRUST, CHOICES = 0.4, 0.5, 3.0, 0.5, 3
-"""Of the kernels; the share of the kernel in which the picture counts; of the ridge; the teacher's share of an answer, given to
-the likeliest few by the square of what he gives them."""
+CHOICES, LEAST = 3, 0.1
+"""How many answers he gives, each with the square of what regression gives it; with less than `LEAST` an answer is left out."""
+QUESTIONS, OWN, TRUST, NEAR, FAR = 10, 4, 0.85, 0.15, 0.02
+"""Crossed: questions about a room, and how many of them are its own, where he has `TRUST`; the others come from rooms that look
+alike (`NEAR`: the kernel's width) and some from any (`FAR`)."""
+Turn = tuple[str, str, float]
+"""A question, its answer, and what each token of that counts."""
 Soft = Mapping[PictureQuestion, tuple[tuple[str, float], ...]]
 """The answers of a question with their weights, which add up to 1."""
 
 
-def soften(rows: Sequence[PictureQuestion], store: FeatureStore, dual: DualEncoder | None) -> Soft:
-    """For the questions of the split "train", the right answer and the teacher's."""
-    asked = [row for row in rows if row.split == "train"]
-    answers = [text for text, count in Counter(row.answer for row in asked).items() if count > 1]
-    place = {text: column for column, text in enumerate(answers)}
-    right_QA = torch.zeros(len(asked), len(answers))
-    for line, row in enumerate(asked):
-        if row.answer in place:
-            right_QA[line, place[row.answer]] = 1
-    owners = defaultdict[str, list[int]](list)
-    for line, row in enumerate(asked):
-        owners[row.path].append(line)
-    told_QA = _left_out(_kernel(asked, store, dual), right_QA, list(owners.values()))
-    best_QK, columns_QK = told_QA.clamp_min(0).square().topk(min(CHOICES, len(answers)))
-    share_QK = (TRUST * best_QK / best_QK.sum(1, keepdim=True).clamp_min(1e-9)).tolist()
-    soft: dict[PictureQuestion, tuple[tuple[str, float], ...]] = {}
-    for row, shares, columns in zip(asked, share_QK, columns_QK.tolist(), strict=True):
-        weights = Counter({row.answer: 1 - sum(shares)})
-        for share, column in zip(shares, columns, strict=True):
-            weights[answers[column]] += share
-        soft[row] = tuple((text, weight) for text, weight in weights.items() if weight > 0.01)
-    return soft
+class Teacher:
+    """Knows the questions of the split "train".
 
+    Args:
+        looks: of each picture by its path, `(T, D)`: what an encoder saw, or what a connector made of it.
+    """
 
-def _kernel(asked: Sequence[PictureQuestion], store: FeatureStore, dual: DualEncoder | None) -> Tensor:
-    """How alike two questions and their pictures are, `(Q, Q)`: words, sentence vectors, means and maxima of features."""
-    questions = sorted({row.question for row in asked})
-    of_question = torch.tensor([questions.index(row.question) for row in asked])
-    words_NG = F.normalize(_words(questions), dim=1)
-    meant_ND = F.normalize(DualEncoder.require(dual).text.vectors(questions), dim=1)
-    alike_NN = torch.exp(((words_NG @ words_NG.T + meant_ND @ meant_ND.T) / 2 - 1) / WIDTH)
-    pictures = sorted({row.path for row in asked})
-    of_picture = torch.tensor([pictures.index(row.path) for row in asked])
-    views = {name: view for view, name in enumerate(store.names)}
-    x_PTD = torch.stack([store[views[path]].float() for path in pictures])
-    seen_PD = torch.cat([x_PTD.mean(1), x_PTD.amax(1)], 1)
-    seen_PD = F.normalize((seen_PD - seen_PD.mean(0)) / (seen_PD.std(0) + 0.01), dim=1)
-    looks_PP = torch.exp((seen_PD @ seen_PD.T - 1) / WIDTH)
-    looks_QQ = looks_PP[of_picture][:, of_picture]
-    return alike_NN[of_question][:, of_question] * (1 - SEEN + SEEN * looks_QQ)
+    def __init__(
+        self, rows: Sequence[PictureQuestion], looks: Mapping[str, Tensor], dual: DualEncoder | None, kernel: Kernel
+    ) -> None:
+        self.asked = [row for row in rows if row.split == "train"]
+        self.owners = defaultdict[str, list[int]](list)
+        for line, row in enumerate(self.asked):
+            self.owners[row.path].append(line)
+        self.answers = [text for text, count in Counter(row.answer for row in self.asked).items() if count > 1]
+        right_QA = torch.tensor([[float(row.answer == text) for text in self.answers] for row in self.asked])
+        questions, self.pictures = sorted({row.question for row in self.asked}), list(self.owners)
+        self.of_question = torch.tensor([questions.index(row.question) for row in self.asked])
+        self.of_picture = torch.tensor([self.pictures.index(row.path) for row in self.asked])
+        self.asked_NN = nano_alike.of_questions(questions, dual, kernel)
+        self.alike_PP = nano_alike.of_pictures(torch.stack([looks[path].float() for path in self.pictures]))
+        self.seen_PP = 1 - kernel.seen + kernel.seen * torch.exp((self.alike_PP - 1) / kernel.looks)
+        kernel_QQ = self.asked_NN[self.of_question][:, self.of_question] * self.seen_PP[self.of_picture][:, self.of_picture]
+        ridge_QQ = kernel.ridge * torch.eye(len(kernel_QQ), dtype=torch.float64)
+        self.inverse_QQ = torch.linalg.inv(kernel_QQ.double() + ridge_QQ).float()
+        self.weighed_QA = self.inverse_QQ @ right_QA
 
+    def told(self, path: str, lines: Sequence[int]) -> list[Counter[str]]:
+        """His answers to the questions of these lines, asked about one picture, as if those about it had not been answered.
 
-def _words(questions: Sequence[str]) -> Tensor:
-    """Words, pairs of words and beginnings that stand in more than one question, weighed by their rarity, `(N, G)`."""
-    held = [set(_grams(question)) for question in questions]
-    counts = Counter(gram for grams in held for gram in grams)
-    column = {gram: number for number, gram in enumerate(gram for gram, count in counts.items() if count > 1)}
-    words_NG = torch.zeros(len(questions), len(column))
-    for line, grams in enumerate(held):
-        for gram in grams & column.keys():
-            words_NG[line, column[gram]] = math.log(len(questions) / counts[gram])
-    return words_NG
+        The weights of regression without some lines: all weights less inverse x (their block of the inverse)^-1 x theirs.
+        """
+        own = torch.tensor(self.owners[path])
+        near_LQ = self.asked_NN[self.of_question[torch.tensor(lines)]][:, self.of_question]
+        near_LQ = near_LQ * self.seen_PP[self.pictures.index(path)][self.of_picture]
+        less_OA = torch.linalg.solve(self.inverse_QQ[own][:, own], self.weighed_QA[own])
+        told_LA = near_LQ @ self.weighed_QA - near_LQ @ self.inverse_QQ[:, own] @ less_OA
+        best_LK, columns_LK = told_LA.clamp_min(0).square().topk(min(CHOICES, len(self.answers)))
+        share_LK = (best_LK / best_LK.sum(1, keepdim=True).clamp_min(1e-9)).tolist()
+        pairs = zip(share_LK, columns_LK.tolist(), strict=True)
+        return [Counter({self.answers[at]: share for share, at in zip(*pair, strict=True)}) for pair in pairs]
 
+    def soft(self, trust: float) -> Soft:
+        """Every question's right answer beside his own, which have `trust` together."""
+        soft: dict[PictureQuestion, tuple[tuple[str, float], ...]] = {}
+        for path, lines in self.owners.items():
+            for line, told in zip(lines, self.told(path, lines), strict=True):
+                weights = Counter({text: trust * share for text, share in told.items()})
+                weights[self.asked[line].answer] += 1 - sum(weights.values())
+                soft[self.asked[line]] = tuple((text, weight) for text, weight in weights.items() if weight > 0.01)
+        return soft
 
-def _grams(question: str) -> Iterator[str]:
-    words = ["^", *re.findall(r"\w+", question.lower())]
-    yield from words
-    yield from (f"{one} {other}" for one, other in pairwise(words))
-    yield from (" ".join(words[:count]) for count in (3, 4))
-
-
-def _left_out(kernel_QQ: Tensor, right_QA: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """Each group's answers by ridge regression on all others: right less (its block of the inverse)^-1 (inverse x right)."""
-    inverse_QQ = torch.linalg.inv(kernel_QQ.double() + RIDGE * torch.eye(len(kernel_QQ), dtype=torch.float64))
-    weighed_QA, told_QA = inverse_QQ @ right_QA.double(), torch.zeros_like(right_QA)
-    for lines in groups:
-        own = torch.tensor(lines)
-        told_QA[own] = (right_QA[own].double() - torch.linalg.solve(inverse_QQ[own][:, own], weighed_QA[own])).float()
-    return told_QA
+    def turns(self, path: str, chance: random.Random) -> Iterator[Turn]:
+        """Questions about a picture, its own and others', with his answers; beside these the right ones of its own."""
+        own = chance.sample(self.owners[path], min(len(self.owners[path]), OWN))
+        near_P = torch.exp((self.alike_PP[self.pictures.index(path)] - 1) / NEAR) + FAR
+        others = chance.choices(range(len(self.asked)), near_P[self.of_picture].tolist(), k=QUESTIONS - len(own))
+        once: dict[str, int] = {}
+        for line in [*own, *(line for line in others if self.asked[line].path != path)]:
+            once.setdefault(self.asked[line].question, line)
+        for line, told in zip(once.values(), self.told(path, list(once.values())), strict=True):
+            right = 1 - TRUST if self.asked[line].path == path else 0.0
+            weights = Counter({answer: (1 - right) * share for answer, share in told.items()})
+            weights[self.asked[line].answer] += right
+            for answer, weight in weights.items():
+                if weight > LEAST:
+                    yield self.asked[line].question, as_sentence(answer), weight

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recipes import (
+    nano_alike,
     nano_asked,
     nano_codes,
     nano_course,
@@ -18,11 +19,13 @@ from recipes import (
     nano_drawings,
     nano_features,
     nano_fresh,
+    nano_lessons,
     nano_model,
     nano_naming,
     nano_photos,
     nano_retrieval,
     nano_reward,
+    nano_rooms,
     nano_teacher,
 )
 from sensorium.errors import RequestError
@@ -106,29 +109,76 @@ def test_later_epochs_ask_the_later_albums_with_all_their_answers(tmp_path: Path
     assert [[turn[1:] for turn in item.turns] for item in later] == [[("Chair.", 0.75), ("Table.", 0.25)] * 2]
 
 
+def rooms_asked(names: list[str]) -> list[nano_data.PictureQuestion]:
+    asked = [("What colour is the wall?", "white"), ("How many chairs?", "2")]
+    return [nano_data.PictureQuestion(name, "train", *pair) for name in names for pair in asked]
+
+
+KERNEL = nano_alike.Kernel(0.5, 0.5, 0.5, 0.5, 0.7)
+
+
 def test_what_is_told_of_a_picture_rests_on_all_others() -> None:
     torch.manual_seed(0)
-    points_ND = torch.randn(9, 3)
-    kernel_NN = torch.exp(-torch.cdist(points_ND, points_ND))
-    right_NA, groups = torch.eye(3)[torch.randint(3, (9,))], [[0, 1, 2], [3], [4, 5, 6, 7], [8]]
-    told_NA = nano_teacher._left_out(kernel_NN, right_NA, groups)
-    for own in groups:
-        rest = [row for row in range(9) if row not in own]
-        ridge = kernel_NN[rest][:, rest] + nano_teacher.RIDGE * torch.eye(len(rest))
-        torch.testing.assert_close(told_NA[own], kernel_NN[own][:, rest] @ torch.linalg.solve(ridge, right_NA[rest]))
+    model, rows = tiny(), rooms_asked([f"{number}.jpg" for number in range(6)])
+    rows = [row._replace(answer=["white", "2", "red"][number % 3]) for number, row in enumerate(rows)]
+    looks = {row.path: torch.randn(4, 8) for row in rows}
+    teacher = nano_teacher.Teacher(rows, looks, model.dual, KERNEL)
+    kernel_QQ = teacher.asked_NN[teacher.of_question][:, teacher.of_question]
+    kernel_QQ = kernel_QQ * teacher.seen_PP[teacher.of_picture][:, teacher.of_picture]
+    right_QA = torch.tensor([[float(row.answer == text) for text in teacher.answers] for row in rows])
+    for path, own in teacher.owners.items():
+        rest = [line for line in range(12) if line not in own]
+        ridge = kernel_QQ[rest][:, rest] + KERNEL.ridge * torch.eye(len(rest))
+        expected_OA = (kernel_QQ[own][:, rest] @ torch.linalg.solve(ridge, right_QA[rest])).clamp_min(0).square()
+        told = teacher.told(path, own)
+        for line, weights in enumerate(told):
+            found_A = torch.tensor([weights[text] for text in teacher.answers])
+            torch.testing.assert_close(found_A, expected_OA[line] / expected_OA[line].sum(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_teacher_adds_what_others_answer(tmp_path: Path) -> None:
+def test_a_teacher_adds_what_others_answer() -> None:
     names, model = [f"{number}.jpg" for number in range(12)], tiny()
-    asked = [("What colour is the wall?", "white"), ("How many chairs?", "2")]
-    rows = [nano_data.PictureQuestion(name, "train", *pair) for name in names for pair in asked]
-    odd = nano_data.PictureQuestion("0.jpg", "train", "What colour is the wall?", "odd")
-    unseen = nano_data.PictureQuestion("1.jpg", "dev", "How many chairs?", "2")
-    soft = nano_teacher.soften([*rows[1:], odd, unseen], store(tmp_path, names, 4, 8), model.dual)
+    rows = rooms_asked(names)
+    odd = rows[0]._replace(answer="odd")
+    unseen = rows[3]._replace(split="dev")
+    looks = {name: torch.randn(4, 8) for name in names}
+    soft = nano_teacher.Teacher([*rows[1:], odd, unseen], looks, model.dual, KERNEL).soft(0.6)
     assert dict(soft[odd])["white"] > dict(soft[odd]).get("2", 0)
-    assert dict(soft[odd])["odd"] == pytest.approx(1 - nano_teacher.TRUST)
+    assert dict(soft[odd])["odd"] == pytest.approx(0.4)
     assert all(sum(weight for _, weight in answers) == pytest.approx(1, abs=0.05) for answers in soft.values())
     assert unseen not in soft
+
+
+def test_questions_are_crossed_with_other_pictures() -> None:
+    names, model = [f"{number}.jpg" for number in range(12)], tiny()
+    rows = [*rooms_asked(names), nano_data.PictureQuestion("0.jpg", "train", "What is on the bed?", "2")]
+    teacher = nano_teacher.Teacher(rows, {name: torch.randn(4, 8) for name in names}, model.dual, KERNEL)
+    turns = [turn for seed in range(20) for turn in teacher.turns("5.jpg", random.Random(seed))]
+    assert {question for question, _, _ in turns} == {row.question for row in rows}
+    one = list(teacher.turns("0.jpg", random.Random(0)))
+    assert len({question for question, _, _ in one}) == 3
+    for asked in {question for question, _, _ in one}:
+        assert sum(weight for question, _, weight in one if question == asked) == pytest.approx(1, abs=0.07)
+
+
+def test_rooms_are_told_while_captions_stay(tmp_path: Path) -> None:
+    model, said = tiny(adapter=True), []
+    names = [f"{number}.jpg" for number in range(12)]
+    rooms = nano_asked.Album(store(tmp_path / "indoors", names, 49, 24), rooms_asked(names), 1.0, 2)
+    made = nano_course.Course(photos(18), course(tmp_path).views, [rooms], [rooms])
+    teacher = nano_teacher.Teacher(rooms.rows, nano_lessons.looks(rooms.store), model.dual, KERNEL)
+    before = model.connectors["image"].get_parameter("linear_1.weight").clone()
+    drawings = rooms._replace(pictures=0.2)
+    tensors = nano_rooms.run(
+        model, made, rooms, drawings, teacher, Plan(steps=3, warmup=1), None, said.append, workers=1, every=1
+    )
+    assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
+    changed = [float(text.split("changed ")[1].split()[0]) for text in said]
+    assert changed[0] == pytest.approx(0.0, abs=1e-5)
+    assert all(value < 0.01 for value in changed), changed
+    told = [float(text.split("loss ")[1].split()[0]) for text in said]
+    assert told[-1] < told[0]
+    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
 
 
 def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
