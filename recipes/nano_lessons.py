@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_teacher
+from recipes import nano_data, nano_features, nano_naming, nano_photos, nano_reward, nano_teacher
 from recipes.nano_asked import Album
 from recipes.nano_course import Course
 from recipes.nano_fresh import SIDE
@@ -42,7 +42,7 @@ def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album, A
     Rooms are shown several times an epoch, since most of their questions are about language; of drawings only some. The
     teacher is heard after the first epoch.
     """
-    rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
+    rooms, drawings = nano_data.rooms(data), nano_data.drawings()
     indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
     plain = Album(indoors, rooms, 4.0, 12)
     return plain, plain._replace(soft=nano_teacher.soften(rooms, indoors, model.dual)), Album(drawn, drawings, 0.3, 8)

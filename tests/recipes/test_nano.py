@@ -15,7 +15,6 @@ from recipes import (
     nano_course,
     nano_data,
     nano_digits,
-    nano_drawings,
     nano_features,
     nano_fresh,
     nano_model,
@@ -151,7 +150,7 @@ def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
 
 def test_drawings_have_questions_of_three_splits() -> None:
     pytest.importorskip("easy_vqa")
-    rows = nano_drawings.drawings()
+    rows = nano_data.drawings()
     assert {split: sum(row.split == split for row in rows) for split in ("train", "dev", "test")}["test"] == 9673
     assert not {row.path for row in rows if row.split == "dev"} & {row.path for row in rows if row.split == "train"}
     assert rows[0].question[0].isupper()
