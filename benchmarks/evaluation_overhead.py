@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ from sensorium.estimate import Estimate, Rows, estimate
 from sensorium.evaluation.ask import how
 from sensorium.evaluation.journal import Journal
 from sensorium.evaluation.kept import write_results
+from sensorium.evaluation.limited import judged
 from sensorium.evaluation.report.write import write_report
 from sensorium.evaluation.run import Options, evaluate
 from sensorium.evaluation.subject import Subject, open_subject
@@ -146,7 +146,7 @@ def distinct(subject: Subject, task: Task, options: Options) -> tuple[Task, list
     """The task without the items that are asked as an earlier one is, and its items."""
     asked: dict[str, Item] = {}
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", subject, "") as journal:
-        for item in islice(task.items(options.data, options.split or task.splits[-1]), options.limit or None):
+        for item in judged(task, options.data, options.split or task.splits[-1], options.limit):
             asked.setdefault(journal.key(item, how(subject, task, [item]), task.sampling), item)
     kept, source = {item.sample.id for item in asked.values()}, task.items
     fewer = lambda data, split: (item for item in source(data, split) if item.sample.id in kept)  # noqa: E731

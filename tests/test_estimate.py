@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sensorium.estimate import Estimate, NotMeasured, Rows, _student, estimate, mcnemar, mean
+from sensorium.estimate import Estimate, NotMeasured, Rows, _student, estimate, mcnemar, mean, median
 
 
 def test_the_interval_of_a_mean_is_the_closed_form() -> None:
@@ -59,6 +59,39 @@ def test_a_skewed_score_has_a_lopsided_interval() -> None:
     items = np.random.default_rng(2).lognormal(0, 1, 60)
     found = estimate(items)
     assert found.high - found.value > 1.2 * (found.value - found.low)
+
+
+@pytest.mark.parametrize("count", [6, 20, 60, 301])
+def test_a_median_lies_between_the_items_of_the_exact_interval(count: int) -> None:
+    """One item of 1, 2, ... n is the unit: at most one inside scipy's, which covers at least 95 %."""
+    exact = stats.quantile_test(np.arange(1.0, count + 1)).confidence_interval(0.95)
+    found = estimate(np.arange(1.0, count + 1), median)
+    assert exact.low <= found.low < exact.low + 1
+    assert found.low + found.high == pytest.approx(count + 1)
+    assert found.value == (count + 1) / 2
+
+
+def test_a_median_holds_the_truth_as_often_as_it_says() -> None:
+    chance = np.random.default_rng(5)
+    found = [estimate(chance.lognormal(4, 1.2, 40), median) for _ in range(2000)]
+    held = np.mean([one.low <= math.exp(4) <= one.high for one in found])
+    assert 0.94 <= held <= 0.96  # two standard errors
+
+
+def test_a_median_of_clusters_is_one_of_fewer_items() -> None:
+    items = np.random.default_rng(6).normal(0, 1, 12).repeat(5)
+    found, alone = estimate(items, median, clusters=list(np.arange(12).repeat(5))), estimate(items, median)
+    assert found.low < alone.low < found.value < alone.high < found.high
+    assert estimate(items, median, clusters=[0] * 60)[1:3] == (-math.inf, math.inf)
+
+
+def test_a_median_of_few_or_endless_ranks() -> None:
+    assert estimate([1.0, 2.0, 3.0, 4.0, 5.0], median)[1:3] == (-math.inf, math.inf)
+    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, math.inf, math.inf], median)
+    assert (found.value, found.high) == (4.5, math.inf)
+    assert 1 <= found.low < 2
+    assert math.isnan(estimate([], median).value)
+    assert estimate([3.0] * 9, median) == Estimate(3.0, 3.0, 3.0, 9)
 
 
 def test_one_cluster_says_nothing_about_others() -> None:

@@ -15,6 +15,7 @@ Rows = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
+_LEVEL = 0.95
 _LEAVE_OUT, _STEP, _FEW, _WIDEST, _COARSE = 100, 50, 30, 1.25, 20
 
 
@@ -44,6 +45,11 @@ def mean(rows: Rows) -> float:
     return float(np.mean(rows)) if len(rows) else math.nan
 
 
+def median(rows: Rows) -> float:
+    """The middle one; nan of nothing."""
+    return float(np.median(rows)) if len(rows) else math.nan
+
+
 def estimate(
     items: Sequence[float] | NDArray[Any],
     measure: Callable[[Rows], float] = mean,
@@ -60,7 +66,8 @@ def estimate(
     counts in the share n / (n + 30), and Student's, of the same spread, in the rest. The plain percentile interval is too
     narrow for few items or clusters; `benchmarks/coverage.py` counts how often each holds the truth. The mean of scores that
     are all 0 or 1 gets Wilson's interval (1927), which does not shrink to a point when all are right; with clusters it is of
-    the effective number of items of Korn and Graubard (1998).
+    the effective number of items of Korn and Graubard (1998). A `median` lies between two of the items, counted from both ends
+    (see `_middle`): of the bootstrap's draws, which can only be items, too many intervals would be too wide.
 
     Scores other than 0 and 1 that are all alike still give a point, for nothing in them says how others may differ. One cluster
     alone gives an interval without bounds. Draws for which `measure` is nan (no item of one class, say) are left out.
@@ -78,6 +85,8 @@ def estimate(
         return Estimate(value, value, value, len(rows))
     if len(groups) == 1:
         return Estimate(value, -math.inf, math.inf, len(rows))
+    if measure is median and rows.ndim == 1:
+        return Estimate(value, *_middle(rows, groups), len(rows))
     drawn = _draws(rows, groups, measure, rounds, np.random.default_rng(seed))
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
@@ -123,20 +132,50 @@ def _draws(
 
 
 def _wilson(rows: Rows, groups: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
-    count, right = len(rows), float(rows.mean())
-    if len(groups) < count:
-        if len(groups) == 1:
-            return 0.0, 1.0
-        sums = np.array([rows[group].sum() - right * len(group) for group in groups])
-        variance = float((sums**2).sum()) / count**2 * len(groups) / (len(groups) - 1)
-        plain = right * (1 - right) / count
-        kept = min(count, count * plain / variance) if variance else float(len(groups))
-        size = kept * (_Z / _student(len(groups) - 1)) ** 2
-    else:
-        size = float(count)
+    right = float(rows.mean())
+    if len(groups) == 1 < len(rows):
+        return 0.0, 1.0
+    size = _effective(rows, groups)
     middle = (right + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
     half = _Z / (1 + _Z**2 / size) * math.sqrt(right * (1 - right) / size + _Z**2 / (4 * size**2))
     return max(0.0, min(middle - half, right)), min(1.0, max(middle + half, right))
+
+
+def _effective(rows: Rows, groups: Sequence[NDArray[np.int64]]) -> float:
+    """As how many items without clusters these count for their mean (Korn and Graubard 1998), two clusters at least."""
+    count, middle = len(rows), float(rows.mean())
+    if len(groups) == count:
+        return float(count)
+    sums = np.array([rows[group].sum() - middle * len(group) for group in groups])
+    variance = float((sums**2).sum()) / count**2 * len(groups) / (len(groups) - 1)
+    plain = float(((rows - middle) ** 2).mean()) / count
+    kept = min(count, count * plain / variance) if variance else float(len(groups))
+    return kept * (_Z / _student(len(groups) - 1)) ** 2
+
+
+def _middle(rows: Rows, groups: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
+    """Where the median is: how many of n items lie below it is a coin thrown n times, so the k-th items from both ends bound it
+    with a known chance, and between those of two k Hettmansperger and Sheather (1986) interpolate to 95 %. With clusters n is
+    the effective number of items for the share below the median (Woodruff 1952). Without bounds where the outermost items
+    would not do: of fewer than six.
+    """
+    ordered = np.sort(rows)
+    size = math.floor(_effective((rows > np.median(rows)) + (rows == np.median(rows)) / 2, groups) + 1e-9)
+    tails = np.cumsum([math.comb(size, below) / 2**size for below in range(size // 2 + 1)])
+    fit = [end for end, tail in enumerate(tails, 1) if 1 - 2 * tail >= _LEVEL]
+    if not fit:
+        return -math.inf, math.inf
+    end = fit[-1]
+    sure, less = 1 - 2 * tails[end - 1], 1 - 2 * tails[end]
+    part = (sure - _LEVEL) / (sure - less)
+    place = (end + (size - end) * part / (end + (size - 2 * end) * part)) * (len(rows) + 1) / (size + 1)
+    outer = math.floor(place)
+    inside = place - outer
+
+    def at(outer: float, inner: float) -> float:
+        return float(outer + inside * (inner - outer)) if math.isfinite(inner) and math.isfinite(outer) else float(outer)
+
+    return at(ordered[outer - 1], ordered[outer]), at(ordered[-outer], ordered[-outer - 1])
 
 
 def _without(rows: Rows, groups: Sequence[NDArray[np.int64]], measure: Callable[[Rows], float]) -> Rows:
@@ -163,7 +202,7 @@ def _ends(drawn: Rows, value: float, without: Rows, groups: int) -> tuple[float,
     if drawn_spread and groups == len(off):
         wider = min(max(wider, spread * math.sqrt((groups - 1) / groups) / drawn_spread), _WIDEST)
     wide = _student(groups - 1) * wider
-    if len(np.unique(drawn)) <= _COARSE:  # such as a median of small whole numbers: only a value that can be drawn bounds it
+    if len(np.unique(drawn)) <= _COARSE:  # few and coarse: only a value that can be drawn bounds it
         low, high = np.quantile(drawn, [_NORMAL.cdf(-wide), _NORMAL.cdf(wide)])
         return float(low), float(high)
     trust = groups / (groups + _FEW)

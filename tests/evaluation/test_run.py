@@ -11,6 +11,7 @@ import pytest
 
 from sensorium.errors import RequestError
 from sensorium.evaluation.kept import RESULTS, answers_path, read_answers, read_results
+from sensorium.evaluation.limited import LIMITED, judged
 from sensorium.evaluation.run import JOURNAL, Options, evaluate
 from sensorium.parts import Message
 from tests.evaluation.exam import Looker, subject, task
@@ -127,10 +128,24 @@ def test_examples_are_put_before_each_question(tmp_path: Path) -> None:
         assert [message["role"] for message in row.messages] == ["user", "assistant"] * 2 + ["user"]
 
 
-def test_a_limit_takes_the_first(tmp_path: Path) -> None:
-    run(tmp_path, model := Looker(), limit=7, variants=lambda _: ())
+def test_a_limit_takes_one_of_each_part_for_every_model(tmp_path: Path) -> None:
+    run(tmp_path / "a", model := Looker(), limit=7, variants=lambda _: ())
+    run(tmp_path / "b", Looker(), limit=7, variants=lambda _: (), seed=1)
     assert model.asked == 7
-    assert [row.id for row in read_answers(tmp_path, "colours", "as it is")] == [f"q{number}" for number in range(7)]
+    a, b = ([row.id for row in read_answers(tmp_path / name, "colours", "as it is")] for name in "ab")
+    assert a == b
+    for part, name in enumerate(a):
+        assert part * 24 // 7 <= int(name[1:]) < (part + 1) * 24 // 7
+    assert a != [f"q{part * 24 // 7}" for part in range(7)]
+    (found,) = read_results(tmp_path / "a").tasks
+    assert found.about["limited"] == LIMITED
+
+
+@pytest.mark.parametrize("limit", [24, 100])
+def test_a_limit_that_the_whole_does_not_reach_changes_nothing(limit: int) -> None:
+    whole = list(judged(task(), Path(), "test", 0))
+    assert list(judged(task(), Path(), "test", limit)) == whole
+    assert len(whole) == 24
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 
 from sensorium.batch import Features
 from sensorium.errors import CheckpointError, RequestError
-from sensorium.language.dictation import Rules, Search, SpeechTokens, dictate, spoken_language
+from sensorium.language.dictation import Rules, Search, SpeechTokens, _Hunt, dictate, spoken_language
 from sensorium.language.speech import SpeechCache, SpeechConfig, SpeechDecoder, names_from_hf, names_to_hf
 from sensorium.nn.trace import Trace
 
@@ -164,6 +164,20 @@ def test_beam_search_finds_the_best_of_a_small_world(ours: SpeechDecoder) -> Non
     best = max(texts, key=lambda said: texts[said])
     assert found[0].tokens == best
     assert found[0].logprob == pytest.approx(texts[best], abs=1e-4)
+
+
+def test_texts_that_go_round_in_circles_are_not_waited_for() -> None:
+    """Of two texts one has ended: the search goes on while the others may still end, and stops when they only repeat."""
+    hunt = _Hunt(2, Search(beams=2), TOKENS.end, 0)
+    hunt.said, hunt.found = [[1, 2] * 9, [3] * 19], [([1], -1.0)]
+    assert not hunt.done
+    hunt.said = [[1, 2] * 10, [4, 5, *[3] * 19]]
+    assert hunt.done
+    assert hunt.result(0.5).tokens == (1,)
+    hunt.said[1] = [*range(6), *[3] * 14][:20]
+    assert not hunt.done  # a text of seven different words
+    hunt.said, hunt.found = [[3] * 20, [4] * 20], []
+    assert not hunt.done  # none has ended
 
 
 @pytest.mark.parametrize("search", [Search(beams=3, max_tokens=12), Search(temperature=0.7, draws=3, max_tokens=12)])

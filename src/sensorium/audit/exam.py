@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sensorium.estimate import Estimate, Rows, estimate, mcnemar, mean
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.kept import Kept, read_answers
+from sensorium.evaluation.limited import judged
 from sensorium.evaluation.paired import Paired, by_items, corpus_difference, difference
 from sensorium.evaluation.result import Result
 from sensorium.evaluation.task import Item, Reply, Task
@@ -151,7 +152,7 @@ def open_exams(folder: Path, result: Result, tasks: Sequence[Task], data: Path) 
     exams = []
     for row in result.tasks:
         task = by_name[row.task]
-        items = list(task.items(data, str(row.about["split"])))[: row.about["limit"] or None]
+        items = list(judged(task, data, str(row.about["split"]), int(row.about["limit"] or 0)))
         names = [PLAIN.name, *(name for name in row.outcomes if name != PLAIN.name)]
         exams.append(Exam(task, items, {name: read_answers(folder, row.task, name) for name in names}))
     return exams

@@ -35,7 +35,7 @@ def run(
     ] = None,
     model_args: Annotated[str, typer.Option("--model-args", metavar="K=V,...", help="quantize=int8; base_url=...")] = "",
     split: Annotated[str, typer.Option("--split", help="Of each task; its last by default.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=0, help="The first items only; 0 is all.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="So many items of each task only; 0 is all.")] = 0,
     shots: Annotated[int, typer.Option("--num-fewshot", min=0, help="Solved examples before each question.")] = 0,
     curve: Annotated[bool, typer.Option("--shots-curve", help="Ask with 0, 1, 2 and 4 examples too.")] = False,
     stress: Annotated[

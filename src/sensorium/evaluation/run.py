@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from sensorium.errors import RequestError
@@ -17,6 +16,7 @@ from sensorium.evaluation.ask import ask, find, how
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.journal import Journal, told
 from sensorium.evaluation.kept import Kept
+from sensorium.evaluation.limited import LIMITED, judged
 from sensorium.evaluation.metrics import confidence
 from sensorium.evaluation.report import album
 from sensorium.evaluation.result import Outcome, Result, TaskResult
@@ -47,8 +47,9 @@ class Options:
     """How tasks are run.
 
     Args:
-        data: the folder of the data. split: of each task; its last by default. limit: items of a task at most, the first ones;
-            0 is all. shots: examples before each question. size: items answered together. seed: of examples and intervals.
+        data: the folder of the data. split: of each task; its last by default. limit: items of a task at most, spread evenly
+            over it (`limited.judged`); 0 is all. shots: examples before each question. size: items answered together. seed: of
+            examples and intervals.
         variants: of a task, the forms asked beside the plain one. curve: ask with 0, 1, 2 and 4 examples too.
         rounds: of the bootstrap.
     """
@@ -99,7 +100,7 @@ class _Run:
         self.split = options.split or task.splits[-1]
         if self.split not in task.splits:
             raise RequestError(f"split {self.split}", f"is none of {task.name}'s", f"Choose from {', '.join(task.splits)}")
-        self.items = list(islice(task.items(options.data, self.split), options.limit or None))
+        self.items = list(judged(task, options.data, self.split, options.limit))
         self.train = self._train()
         self.gallery = list(task.gallery(options.data, self.split)) if task.gallery is not None else []
 
@@ -216,6 +217,7 @@ class _Run:
             "split": self.split,
             "n": len(self.items),
             "limit": self.options.limit,
+            **({"limited": LIMITED} if self.options.limit else {}),
             "shots": self.options.shots,
             "judged": how(self.subject, task, self.items),
             "sampling": asdict(task.sampling),

@@ -20,6 +20,8 @@ STEP = 0.02
 """Seconds from one timestamp token to the next."""
 _LATEST_FIRST = 50
 """The first timestamp is at most one second into the sound."""
+_LOOP, _DIFFERENT = 20, 5
+"""A text whose last so many tokens are so few different ones goes round in a circle."""
 
 SpeechTask = Literal["transcribe", "translate"]
 
@@ -246,7 +248,8 @@ class _Hunt:
 
     @property
     def done(self) -> bool:
-        return len(self.found) >= self.beams
+        """Enough texts have ended; or one has, and the others go round in circles, as over tones they would up to the limit."""
+        return len(self.found) >= self.beams or (bool(self.found) and all(map(_circles, self.said)))
 
     def extend(self, best: Sequence[tuple[float, int, int]]) -> list[int]:
         """Go on with the best (total, row, token), those that end set aside; says which beam each one now continues."""
@@ -283,6 +286,10 @@ class _Hunt:
         ]
         words, total = max(texts, key=lambda text: text[1] / (len(text[0]) + 1))
         return Dictation(tuple(words), total / (len(words) + 1), no_speech, bool(self.found))
+
+
+def _circles(said: Sequence[int]) -> bool:
+    return len(said) >= _LOOP and len(set(said[-_LOOP:])) <= _DIFFERENT
 
 
 def _extend(live: Sequence[_Hunt], logits_BV: Tensor) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sensorium.errors import RequestError
-from sensorium.estimate import Rows
+from sensorium.estimate import median
 
 
 def places(scores: ArrayLike, right: Sequence[int]) -> list[int]:
@@ -111,6 +111,5 @@ def ndcg_of(ranked: Sequence[str], gains: Mapping[str, float], depth: int | None
     return ndcg([gains.get(name, 0.0) for name in names], -np.arange(len(names), dtype=np.float64), depth)
 
 
-def median_rank(rows: Rows) -> float:
-    """The middle of the first right ones' places: a measure for `estimate`, not a mean."""
-    return float(np.median(rows)) if len(rows) else math.nan
+median_rank = median
+"""The middle of the first right ones' places: a measure for `estimate`, not a mean."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.estimate import Rows
+from sensorium.estimate import Rows, mean, median
 from sensorium.evaluation.metrics import answers
 from sensorium.evaluation.metrics.ngram import bleu, bleu_rows
 from sensorium.evaluation.metrics.speech import error_rate, word_rows
@@ -22,10 +22,7 @@ from sensorium.evaluation.tasks.reading import LETTER
 from sensorium.evaluation.tasks.yaml_file import TaskFile
 
 Metric = Callable[[Item, Reply, Mapping[str, Any]], float]
-AGGREGATIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "mean": lambda values: float(np.mean(values)),
-    "median": lambda values: float(np.median(values)),
-}
+AGGREGATIONS: Mapping[str, Callable[[Rows], float]] = {"mean": mean, "median": median}
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,10 @@ class _Aggregated:
     values: list[Any] = field(default_factory=list)
 
     def corpus(self) -> Corpus:
-        return Corpus(self._rows, self._measured)
+        return Corpus(self._numbers, median) if self.measure is median else Corpus(self._rows, self._measured)
+
+    def _numbers(self, items: Sequence[Item], replies: Sequence[Reply]) -> Rows:
+        return np.array([self._value(item, reply) for item, reply in zip(items, replies, strict=True)], dtype=np.float64)
 
     def _rows(self, items: Sequence[Item], replies: Sequence[Reply]) -> Rows:
         start = len(self.values)

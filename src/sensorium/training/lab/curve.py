@@ -10,11 +10,12 @@ import numpy as np
 
 from sensorium.errors import RequestError
 
-_BENDS = np.linspace(-1.0, 1.0, 81)
+_BENDS = np.linspace(-4.0, 1.0, 201)
+_UNIT = 1000.0
 
 
 class Curve(NamedTuple):
-    """`log y = level - slope * (rows ** bend - 1) / bend`, of a loss or of a share of wrong answers.
+    """`log y = level - slope * (x ** bend - 1) / bend` at x thousand rows, of a loss or of a share of wrong answers.
 
     Without a bend it is the power law of Hestness et al. 2017 (arXiv:1712.00409), falling with `rows ** -slope`. A bend below 0
     levels off to a floor; one above 0 falls ever faster, as a stretched exponential does, where everything can be learned
@@ -58,6 +59,7 @@ def _straight(x: np.ndarray, y: np.ndarray, bend: float) -> tuple[float, list[Cu
 
 
 def _bent(x: np.ndarray, bend: float) -> np.ndarray:
-    """Box and Cox's transform of x; its limit, the logarithm, without a bend."""
-    bent: np.ndarray = np.log(x) if abs(bend) < 1e-9 else (x**bend - 1) / bend
+    """Box and Cox's transform of thousands; its limit, the logarithm, without a bend."""
+    thousands = x / _UNIT
+    bent: np.ndarray = np.log(thousands) if abs(bend) < 1e-9 else (thousands**bend - 1) / bend
     return bent
