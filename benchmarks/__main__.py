@@ -1,69 +1,85 @@
-"""Measures `nano` on data it was not trained on: python -m benchmarks --data FOLDER [--split test] [--only captions,...]."""
+"""Measures `nano` on data it was not trained on: python -m benchmarks --data FOLDER [--split test] [--only captions,...].
+
+A name stands for a run of `sensorium evaluate`, whose report and answers go to OUT/NAME-SPLIT; when run again it goes on there.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+from benchmarks import spoken_questions
+from sensorium.cli import evaluate
+from sensorium.evaluation.kept import read_results
+from sensorium.evaluation.tasks.registry import find_tasks
 
-from benchmarks import captions, digits, photo_questions, retrieval, short_answers, spoken_questions
-from recipes import nano_data, nano_drawings
-from sensorium.estimate import Estimate
-from sensorium.model.generate import Assistant
-from sensorium.model.load import load
+SIZE = 24
+UNREAD = {"words": "no"}
+"""Photos and drawings of these sets hold no words to speak of, and to look for them costs most of the time."""
 
-NAMES = ("retrieval", "captions", "photo_questions", "digits", "daquar", "easy_vqa")
+
+class Run(NamedTuple):
+    """A task or a group of them, and what the model is opened with for it."""
+
+    tasks: str
+    opened: Mapping[str, str] = UNREAD
+
+
+RUNS = {
+    "retrieval": Run("flickr8k_retrieval"),
+    "captions": Run("flickr8k_captions"),
+    "photo_questions": Run("flickr8k_pope"),
+    "digits": Run("fsdd"),
+    "digits_features": Run("fsdd", UNREAD | {"heard": "no"}),
+    "daquar": Run("daquar"),
+    "easy_vqa": Run("easy_vqa"),
+}
+SPOKEN = "spoken_questions"
+"""Is no task: nothing but the model's own answers says what is right."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="nano", help="nano or a checkpoint folder")
     parser.add_argument("--split", default="test", choices=("dev", "test"))
-    parser.add_argument("--only", default=",".join(NAMES))
-    parser.add_argument("--limit", type=int, default=0, help="rows of each task at most; 0 is all")
+    parser.add_argument("--only", help=f"of {', '.join((*RUNS, SPOKEN))}; all of these that have the split, but the last")
+    parser.add_argument("--limit", type=int, default=0, help="items of each task at most; 0 is all")
     parser.add_argument("--bf16", action="store_true", help="the language model in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("build/scores"))
     args = parser.parse_args()
-    model = load(args.model)
-    assert isinstance(model, Assistant), "these tasks need a model of ours"
-    # Photos of these sets hold no text to speak of: character recognition, which costs most of the time, is left out.
-    reader = model.model.reader
-    model.model.reader = replace(reader, policy=replace(reader.policy, words_in_images=False))
-    if args.bf16:
-        model.model.decoder.to(torch.bfloat16)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.only.split(","):
-        began = time.monotonic()
-        scores, extra = run(name, model, args.data, args.split, args.limit or None)
-        print(f"\n{name}, {args.split}, {time.monotonic() - began:.0f} s")
-        for score, value in scores.items():
-            print(f"  {score:45} {value}")
-        row = {"task": name, "split": args.split, "model": args.model, "bf16": args.bf16, "machine": platform.processor()}
-        row |= {"scores": {score: value._asdict() for score, value in scores.items()}, **extra}
-        (args.out / f"{name}-{args.split}.json").write_text(json.dumps(row, indent=2) + "\n", "utf-8")
+    names = args.only.split(",") if args.only else list(with_split(args.split))
+    if unknown := [name for name in names if name not in {*RUNS, SPOKEN}]:
+        parser.error(f"--only {unknown[0]}: choose from {', '.join((*RUNS, SPOKEN))}")
+    kind = {"dtype": "bf16"} if args.bf16 else {}
+    lines = []
+    for name in names:
+        folder = args.out / "-".join([name, args.split, *kind.values()])
+        if name == SPOKEN:
+            lines += spoken_questions.run(args.model, UNREAD | kind, args.data, args.split, folder)
+            continue
+        tasks, opened = RUNS[name].tasks, ",".join(f"{key}={value}" for key, value in {**RUNS[name].opened, **kind}.items())
+        evaluate.run(args.model, tasks, args.data, folder, opened, args.split, args.limit, size=SIZE)
+        lines += scores(name, folder)
+    print("\n".join([f"\n{args.model}, {args.split}", *lines]))
 
 
-def run(
-    name: str, model: Assistant, data: Path, split: str, limit: int | None
-) -> tuple[dict[str, Estimate], dict[str, object]]:
-    """One task: its scores, and what else to keep."""
-    if name in ("daquar", "easy_vqa"):
-        asked = nano_data.rooms(data) if name == "daquar" else nano_drawings.drawings()
-        return short_answers.measure(model, [row for row in asked if row.split == split][:limit]), {}
-    if name == "digits":
-        return digits.measure(model, [row for row in nano_data.digits(data) if row.split == "test"][:limit]), {}
-    photos = [photo for photo in nano_data.photos(data) if photo.split == split][:limit]
-    if name == "captions":
-        scores, said = captions.measure(model, photos)
-        return scores, {"captions": {Path(photo.path).name: text for photo, text in zip(photos, said, strict=True)}}
-    tasks = {"retrieval": retrieval, "photo_questions": photo_questions, "spoken_questions": spoken_questions}
-    return tasks[name].measure(model, photos), {}
+def with_split(split: str) -> Iterator[str]:
+    """The runs whose tasks all have it."""
+    for name, run in RUNS.items():
+        if all(split in task.splits for task in find_tasks(run.tasks.split(","))):
+            yield name
+
+
+def scores(name: str, folder: Path) -> list[str]:
+    """Of each task of a run: the main score as it is, then that of each variant and floor."""
+    return [
+        f"  {name:16} {row.task:24} {row.main:12} {kind:14} {outcome.scores[row.main]}"
+        for row in read_results(folder).tasks
+        for kind, outcome in {**row.outcomes, **row.floors}.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -6,14 +6,17 @@ Needs a voice, which is no part of the project: pip install piper-tts joe-us-pip
 from __future__ import annotations
 
 import io
+import json
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 
-from recipes.nano_data import Photo
 from sensorium.data.photo_questions import photo_questions
 from sensorium.errors import DependencyError
 from sensorium.estimate import Estimate, estimate
+from sensorium.evaluation.subject import open_subject
+from sensorium.evaluation.tasks.captions import Photo, flickr8k
 from sensorium.model.generate import Assistant
 from sensorium.parts import Audio, Image, Message, Part, Text
 from sensorium.protocols import Sampling
@@ -21,6 +24,17 @@ from sensorium.protocols import Sampling
 CASES, GREEDY = 100, Sampling(max_tokens=8)
 OPEN = ("What is in the picture?", "Describe the photo in one sentence.", "What colour is it?")
 """Asked of every fifth photo in turn, beside the yes-or-no questions."""
+
+
+def run(name: str, opened: Mapping[str, str], data: Path, split: str, folder: Path) -> list[str]:
+    """Scores as lines; they are kept in the folder too."""
+    model = open_subject(name, opened).generates
+    assert isinstance(model, Assistant), "the words of a sound are heard by a model of ours"
+    found = measure(model, list(flickr8k(data, split)))
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {score: value._asdict() for score, value in found.items()}
+    (folder / "scores.json").write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+    return [f"  spoken_questions {score:52} {value}" for score, value in found.items()]
 
 
 def measure(model: Assistant, photos: Sequence[Photo]) -> dict[str, Estimate]:

@@ -13,12 +13,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.digits import right
 from recipes import nano_codes, nano_data, nano_digits, nano_fresh, nano_model
-from sensorium.estimate import Estimate, estimate
+from sensorium.estimate import Estimate
+from sensorium.evaluation.run import Options, evaluate
+from sensorium.evaluation.subject import wrap
+from sensorium.evaluation.task import Item
+from sensorium.evaluation.tasks.speech import fsdd
+from sensorium.evaluation.variant import PLAIN
 from sensorium.model.generate import Assistant
 from sensorium.training.precision import fast_dtype
 
@@ -31,7 +36,8 @@ def main() -> None:
     parser.add_argument("--speakers", default="", help="only these, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("build/scores/unseen-speakers.json"))
     args = parser.parse_args()
-    digits = nano_data.digits(args.data)
+    digits, task = nano_data.digits(args.data), fsdd()
+    asked = {item.sample.id: item for split in task.splits for item in task.items(args.data, split)}
     model = nano_model.start(args.work, nano_fresh.shapes(), nano_fresh.fresh)
     store = nano_digits.features(model, digits, args.work / "digits", print)
     model.decoder.to(fast_dtype())
@@ -43,7 +49,7 @@ def main() -> None:
         model.connectors["audio"].load_state_dict(fresh)
         taught = [index for index, digit in enumerate(digits) if digit.speaker != speaker and digit.split == "train"]
         nano_digits.run(model, codes, digits, store, taught, None, print)
-        held = [row for row in digits if row.speaker == speaker][:: args.every]
+        held = [asked[Path(row.path).stem] for row in digits if row.speaker == speaker][:: args.every]
         scores[speaker] = measure(Assistant(model.eval(), "nano"), held)
         for name, value in scores[speaker].items():
             print(f"{speaker:10} {name:45} {value}", flush=True)
@@ -52,13 +58,22 @@ def main() -> None:
         args.out.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
-def measure(model: Assistant, rows: Sequence[nano_data.Digit]) -> dict[str, Estimate]:
+def measure(model: Assistant, held: Sequence[Item]) -> dict[str, Estimate]:
     """Accuracy by the features alone, and with the words recognised beside them."""
-    reader = model.model.reader
-    model.model.reader = replace(reader, policy=replace(reader.policy, words_in_sound=False))
-    found = {"features alone": estimate(right(model, rows, rows))}
+    found, reader = {}, model.model.reader
+    for name, heard in (("features alone", False), ("with the words heard", True)):
+        model.model.reader = replace(reader, policy=replace(reader.policy, words_in_sound=heard))
+        found[name] = _accuracy(model, held)
     model.model.reader = reader
-    return found | {"with the words heard": estimate(right(model, rows, rows))}
+    return found
+
+
+def _accuracy(model: Assistant, held: Sequence[Item]) -> Estimate:
+    task = replace(fsdd(), items=lambda *_: held, splits=("held",), answer=None)
+    subject, options = wrap(model, "nano", "sensorium", "in training", {}), Options(Path(), size=24, variants=lambda _: ())
+    with TemporaryDirectory() as folder:  # a journal tells no two trainings of one name apart
+        (result,) = evaluate(subject, [task], options, Path(folder)).tasks
+    return result.outcomes[PLAIN.name].scores[result.main]
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""The data that `nano` is trained and measured on: Flickr8k, DAQUAR and spoken digits, as plain rows."""
+"""The data that `nano` is trained on: Flickr8k, DAQUAR, easy-VQA and spoken digits, as plain rows."""
 
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import NamedTuple
 
-from sensorium.data.sentences import as_question
 from sensorium.errors import RequestError
+from sensorium.evaluation.tasks.pictured import PictureQuestion as PictureQuestion
+from sensorium.evaluation.tasks.pictured import drawings as drawings
+from sensorium.evaluation.tasks.pictured import rooms as rooms
 
 LINES = """Thank you.
 I'm sorry.
@@ -29,15 +30,6 @@ class Photo(NamedTuple):
     captions: tuple[str, ...]
 
 
-class PictureQuestion(NamedTuple):
-    """A question about a picture: a photo of a room, or a drawing."""
-
-    path: str
-    split: str
-    question: str
-    answer: str
-
-
 class Digit(NamedTuple):
     """A spoken digit."""
 
@@ -51,23 +43,6 @@ def photos(data: Path) -> list[Photo]:
     """`flickr8k/captions.jsonl`."""
     rows = _rows(data / "flickr8k" / "captions.jsonl")
     return [Photo(str(data / "flickr8k" / row["image"]), row["split"], tuple(row["captions"])) for row in rows]
-
-
-def rooms(data: Path) -> list[PictureQuestion]:
-    """`daquar/questions.jsonl`; a tenth of the training photos is the split "dev"."""
-    rows = _rows(data / "daquar" / "questions.jsonl")
-    shown = sorted({row["image"] for row in rows if row["split"] == "train"})
-    random.Random(0).shuffle(shown)
-    kept = set(shown[: len(shown) // 10])
-    return [
-        PictureQuestion(
-            str(data / "daquar" / row["image"]),
-            "dev" if row["image"] in kept else row["split"],
-            as_question(row["question"]),
-            row["answer"].replace("_", " "),
-        )
-        for row in rows
-    ]
 
 
 def digits(data: Path) -> list[Digit]:

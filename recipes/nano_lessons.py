@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes import nano_data, nano_drawings, nano_features, nano_naming, nano_photos, nano_reward, nano_rooms
+from recipes import nano_data, nano_features, nano_naming, nano_photos, nano_reward, nano_rooms
 from recipes.nano_alike import Kernel
 from recipes.nano_asked import Album
 from recipes.nano_course import Course
@@ -42,12 +42,13 @@ def run(
     nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
     teacher = Teacher(rooms.rows, looks(rooms.store, model), model.dual, LAST)
     last = Plan(steps, minutes * (1 - CAPTIONING - PRACTICE), warmup=10, floor=0.1)
-    return nano_rooms.run(model, course, rooms, drawings._replace(pictures=0.05), teacher, last, work / "rooms-told", print)
+    held = [rooms._replace(pictures=0.0), drawings._replace(pictures=0.05)]
+    return nano_rooms.run(model, Course(photos, small, held, held), rooms.store, teacher, last, work / "rooms-told", print)
 
 
 def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album]:
     """Rooms, shown several times an epoch, since most of their questions are about language, and some drawings."""
-    rooms, drawings = nano_data.rooms(data), nano_drawings.drawings()
+    rooms, drawings = nano_data.rooms(data), nano_data.drawings()
     indoors, drawn = _small(model, rooms, work, "rooms"), _small(model, drawings, work, "drawings")
     return Album(indoors, rooms, 4.0, 12), Album(drawn, drawings, 0.3, 8)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -16,28 +16,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes.nano_asked import Album, Asked, album_asked
-from recipes.nano_course import CAPTION, Course
+from recipes.nano_asked import Asked
+from recipes.nano_course import Course
 from recipes.nano_photos import pupils, tree, vocabulary
 from recipes.nano_teacher import Teacher
-from sensorium.data.packing import pack
-from sensorium.data.sentences import as_sentence
+from sensorium.data.packing import Packed, pack
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.distillation import Distillation, Lessons, Seen
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
+from sensorium.training.features import FeatureStore
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-ROOMS, PHOTOS, RATE, SHARE = 12, 4, 4e-4, 4.0
-"""Pictures of a step, and photos with questions and with captions beside them; how much a changed caption counts."""
+ROOMS, HELD, RATE, SHARE = 12, 5, 3e-4, 2.0
+"""Rooms of a step, and other pictures beside them; how much it counts that something else is said of these."""
 
 
 def run(
     model: MultimodalLM,
     course: Course,
-    rooms: Album,
-    drawings: Album,
+    store: FeatureStore,
     teacher: Teacher,
     plan: Plan,
     state: Path | None,
@@ -45,53 +44,40 @@ def run(
     workers: int = 2,
     every: int = 10,
 ) -> Mapping[str, Tensor]:
-    """Train on; the tensors by their shipped names. What is said of photos and drawings is held to what was said before."""
+    """Train on; the tensors by their shipped names.
+
+    Args:
+        course: of which everything goes on being said as it is said now; its texts hold the rooms' answers too.
+        store: of the rooms.
+    """
     before = copy.deepcopy(model, {id(model.layout): model.layout}).eval()
-    teach, keep = NextToken(0.0, vocabulary(model, course.texts())), Distillation(Lessons(temperature=1.0))
+    teach, keep = NextToken(vocabulary=vocabulary(model, course.texts())), Distillation(Lessons(temperature=1.0))
     connector, adapter = pupils(model)
     model.eval()
-    views = {name: view for view, name in enumerate(rooms.store.names)}
+    views = {name: view for view, name in enumerate(store.names)}
 
-    def seen(of: MultimodalLM, held: Sequence[Asked]) -> Seen:
-        packed = pack([tree(of, item.store[item.view], item.turns) for item in held])
-        return Seen(of.decoder.logits(teach.hidden(of, packed)))
+    def lay(asked: Sequence[Asked]) -> Packed:
+        return pack([tree(model, item.store[item.view], item.turns) for item in asked])
 
-    def loss(asked: Sequence[Asked], held: Sequence[Asked]) -> Loss:
-        told = teach(model, pack([tree(model, item.store[item.view], item.turns) for item in asked]))
+    def loss(rooms: Sequence[Asked], held: Sequence[Asked]) -> Loss:
+        told, others = teach(model, lay(rooms)), lay(held)
         with torch.no_grad():
-            was = seen(before, held)
-        kept = keep(seen(model, held), was)
+            said = Seen(teach.logits(before, others))
+        kept = keep(Seen(teach.logits(model, others)), said)
         total = told.total + SHARE * told.size / kept.size * kept.total
         return Loss(total, told.size, {**told.terms, "changed": kept.terms["logits"]})
 
-    def epoch(number: int) -> Iterator[Sequence[Thunk]]:
-        chance = random.Random(number)
-        photos, more = cycle(questions(course, chance, number)), cycle(said(course, drawings, chance))
+    def epoch(number: int) -> list[Sequence[Thunk]]:
+        chance, others = random.Random(number), cycle(course.asked(number))
         order = chance.sample(teacher.pictures, len(teacher.pictures))
-        for start in range(0, len(order) - ROOMS + 1, ROOMS):
-            some = order[start : start + ROOMS]
-            told = [Asked(rooms.store, views[path], tuple(teacher.turns(path, chance))) for path in some]
-            told += [next(photos) for _ in range(PHOTOS)]
-            held = [next(more) for _ in range(PHOTOS)]
-            yield [partial(loss, told[part::workers], held[part::workers]) for part in range(workers)]
+        batches: list[Sequence[Thunk]] = []
+        for start in range(0, len(order), ROOMS):
+            rooms = [Asked(store, views[path], tuple(teacher.turns(path, chance))) for path in order[start : start + ROOMS]]
+            held = [next(others) for _ in range(HELD)]
+            parts = range(min(workers, len(rooms), HELD))
+            batches.append([partial(loss, rooms[part::workers], held[part::workers]) for part in parts])
+        return batches
 
     groups = [Group(connector, RATE, 0.0), Group(adapter, RATE, 0.0)]
-    train(groups, lambda number: list(epoch(number)), plan, state=state, workers=workers, say=say, every=every)
+    train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
     return {**connector, **adapter}
-
-
-def questions(course: Course, chance: random.Random, seed: int) -> list[Asked]:
-    """About photos, with their right answers."""
-    asked = course.questions(seed)
-    order = chance.sample(list(asked), len(asked))
-    return [Asked(course.views, 2 * place + chance.randrange(2), tuple(asked[place])) for place in order]
-
-
-def said(course: Course, drawings: Album, chance: random.Random) -> list[Asked]:
-    """Captions of photos, and some questions about drawings: what is to stay."""
-    held = list(album_asked(drawings, chance))
-    for place, photo in course.photos.items():
-        captions = tuple((CAPTION, as_sentence(text), 1.0) for text in photo.captions)
-        held.append(Asked(course.views, 2 * place + chance.randrange(2), captions))
-    chance.shuffle(held)
-    return held

@@ -18,9 +18,9 @@ from recipes.nano_data import PictureQuestion
 from sensorium.data.sentences import as_sentence
 from sensorium.model.dual import DualEncoder
 
-CHOICES, LEAST = 3, 0.1
+CHOICES, LEAST = 3, 0.03
 """How many answers he gives, each with the square of what regression gives it; with less than `LEAST` an answer is left out."""
-QUESTIONS, OWN, TRUST, NEAR, FAR = 10, 4, 0.85, 0.15, 0.02
+QUESTIONS, OWN, TRUST, NEAR, FAR = 12, 6, 0.85, 0.15, 0.02
 """Crossed: questions about a room, and how many of them are its own, where he has `TRUST`; the others come from rooms that look
 alike (`NEAR`: the kernel's width) and some from any (`FAR`)."""
 Turn = tuple[str, str, float]

@@ -25,6 +25,7 @@ def test_a_model_that_ignores_its_picture() -> None:
     found = failed(Deaf(), grounding.check)
     assert len(found) == 3
     assert found[0].claim.startswith("The model ignores what it is shown: 100% of 120 answers stay the same with the media of")
+    assert all("falls by 0 [" in one.claim and "] (p = 1.000, sign flips by cluster)." in one.claim for one in found)
     assert found[1].claim.count("blanked") == found[2].claim.count("removed") == 1
     assert found[0].estimate is not None and found[0].estimate.n == 120 and found[0].estimate.low > 0.9
     assert set(found[0].evidence) <= {item.sample.id for item in ITEMS} and len(found[0].evidence) == 10

@@ -16,7 +16,6 @@ from recipes import (
     nano_course,
     nano_data,
     nano_digits,
-    nano_drawings,
     nano_features,
     nano_fresh,
     nano_lessons,
@@ -168,10 +167,8 @@ def test_rooms_are_told_while_captions_stay(tmp_path: Path) -> None:
     made = nano_course.Course(photos(18), course(tmp_path).views, [rooms], [rooms])
     teacher = nano_teacher.Teacher(rooms.rows, nano_lessons.looks(rooms.store), model.dual, KERNEL)
     before = model.connectors["image"].get_parameter("linear_1.weight").clone()
-    drawings = rooms._replace(pictures=0.2)
-    tensors = nano_rooms.run(
-        model, made, rooms, drawings, teacher, Plan(steps=3, warmup=1), None, said.append, workers=1, every=1
-    )
+    plan = Plan(steps=12, warmup=1)
+    tensors = nano_rooms.run(model, made, rooms.store, teacher, plan, None, said.append, workers=1, every=1)
     assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
     changed = [float(text.split("changed ")[1].split()[0]) for text in said]
     assert changed[0] == pytest.approx(0.0, abs=1e-5)
@@ -201,7 +198,7 @@ def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
 
 def test_drawings_have_questions_of_three_splits() -> None:
     pytest.importorskip("easy_vqa")
-    rows = nano_drawings.drawings()
+    rows = nano_data.drawings()
     assert {split: sum(row.split == split for row in rows) for split in ("train", "dev", "test")}["test"] == 9673
     assert not {row.path for row in rows if row.split == "dev"} & {row.path for row in rows if row.split == "train"}
     assert rows[0].question[0].isupper()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.estimate import Estimate, Rows, estimate, mean
+from sensorium.estimate import Estimate, Rows, estimate, mcnemar, mean
 from sensorium.evaluation.blanked import BLANKED
 from sensorium.evaluation.kept import Kept, read_answers
 from sensorium.evaluation.limited import judged
-from sensorium.evaluation.paired import difference
+from sensorium.evaluation.paired import Paired, by_items, corpus_difference, difference
 from sensorium.evaluation.result import Result
 from sensorium.evaluation.task import Item, Reply, Task
 from sensorium.evaluation.variant import BLIND, PLAIN, SHUFFLED
@@ -101,6 +101,16 @@ class Exam:
             return sign * (measure(both[:, :split]) - measure(both[:, split:]))
 
         return measure(rows[0]), estimate(np.concatenate(rows, axis=1), better, clusters=clusters)
+
+    def test(self, variant: str, places: Sequence[int]) -> Paired:
+        """How often the main score differs so much from that under the variant by chance; the sign means nothing here."""
+        one, other = (self._rows(name, places) for name in (PLAIN.name, variant))
+        clusters = [self.clusters[place] for place in places]
+        if self.task.main in self.task.corpus:
+            return corpus_difference(one, other, clusters, self._measure)
+        binary = np.isin([one, other], (0.0, 1.0)).all()
+        exact = mcnemar((one[:, 0] > 0).tolist(), (other[:, 0] > 0).tolist()) if binary else None
+        return by_items((one - other)[:, 0].tolist(), clusters, exact)
 
     def _rows(self, variant: str, places: Sequence[int]) -> Rows:
         rows = [self.kept[variant][place] for place in places]

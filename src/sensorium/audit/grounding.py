@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sensorium.audit.exam import LOOKED_AT, Exam, plain, said, share
 from sensorium.estimate import Estimate
+from sensorium.evaluation.paired import Paired
 from sensorium.evaluation.result import Finding
 
 CHECK = "grounding"
@@ -86,7 +87,10 @@ def check(exam: Exam) -> list[Finding]:
     for variant in (name for name in LOOKED_AT if name in exam.kept):
         if (row := survival(exam, variant)) is None or row.stayed.n < FEWEST:
             continue
-        findings.append(Finding(CHECK, exam.task.name, _claim(row, variant), not row.deaf, row.stayed, row.unchanged[:10]))
+        test = exam.test(variant, exam.compared(variant))
+        findings.append(
+            Finding(CHECK, exam.task.name, _claim(row, variant, test), not row.deaf, row.stayed, row.unchanged[:10])
+        )
     first = next((name for name in LOOKED_AT if name in exam.kept), None)
     if first is None or not all(finding.passed for finding in findings):
         return findings
@@ -107,11 +111,13 @@ _UNDER = {
 }
 
 
-def _claim(row: Survival, variant: str) -> str:
+def _claim(row: Survival, variant: str, test: Paired | None = None) -> str:
     how = _UNDER[variant]
     stay = f"{row.stayed.value:.0%} of {row.stayed.n} answers stay the same {how}"
     due = f"; right answers would for {row.due:.0%}" if row.due else ""
     cost = f", and the score of {row.score:.3g} falls by {row.gain.value:.3g} [{row.gain.low:.3g}, {row.gain.high:.3g}]"
+    if test is not None:
+        cost += f" (p {'< .001' if test.p < 0.001 else f'= {test.p:.3f}'}, {test.test})"
     if row.deaf:
         verdict = "The model ignores what it is shown" if row.stays else "What the model is shown is no help to it"
         return f"{verdict}: {stay}{due}{cost}."

@@ -16,7 +16,7 @@ from sensorium.estimate import Rows, mcnemar
 from sensorium.evaluation.aligned import aligned
 from sensorium.evaluation.comparison import Compared, Comparison, Kind, Pair
 from sensorium.evaluation.kept import Kept, read_results
-from sensorium.evaluation.paired import Paired, corpus_difference, difference, effect, holm, sign_flips
+from sensorium.evaluation.paired import by_items, corpus_difference, difference, effect, holm
 from sensorium.evaluation.result import Result, TaskResult
 from sensorium.evaluation.task import Corpus, Item
 from sensorium.evaluation.variant import PLAIN
@@ -82,7 +82,7 @@ def _task(a: Path, b: Path, own: TaskResult, other: TaskResult, corpora: Mapping
         one, two = _corpus_rows(first, corpus), _corpus_rows(second, corpus)
         found = corpus_difference(one, two, clusters, corpus.measure, seed)
     else:
-        found = _by_items(values, clusters, exact, seed)
+        found = by_items(values, clusters, exact, seed)
     return Compared(
         own.task,
         score,
@@ -101,13 +101,6 @@ def _task(a: Path, b: Path, own: TaskResult, other: TaskResult, corpora: Mapping
         tuple(sorted((pair for pair in pairs if pair.apart), key=lambda pair: -abs(pair.apart))),
         tuple(notes),
     )
-
-
-def _by_items(values: Sequence[float], clusters: Sequence[str], exact: float | None, seed: int) -> Paired:
-    found, alone = difference(values, clusters, seed), len(set(clusters)) == len(clusters)
-    if exact is not None and alone:
-        return Paired(found, exact, "McNemar's test, exact")
-    return Paired(found, sign_flips(values, clusters, seed), "sign flips" if alone else "sign flips by cluster")
 
 
 def _pairs(first: Sequence[Kept], second: Sequence[Kept], score: str, own: TaskResult, other: TaskResult) -> list[Pair]:

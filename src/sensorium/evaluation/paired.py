@@ -62,6 +62,14 @@ def sign_flips(values: Sequence[float], clusters: Sequence[str], seed: int = 0) 
     return (far + 1) / (FLIPS + 1)
 
 
+def by_items(values: Sequence[float], clusters: Sequence[str], exact: float | None, seed: int = 0) -> Paired:
+    """Their mean, tested by sign flips; of items that stand alone by McNemar's test, where `exact` is its p."""
+    found, alone = difference(values, clusters, seed), len(set(clusters)) == len(clusters)
+    if exact is not None and alone:
+        return Paired(found, exact, "McNemar's test, exact")
+    return Paired(found, sign_flips(values, clusters, seed), "sign flips" if alone else "sign flips by cluster")
+
+
 def effect(values: Sequence[float], clusters: Sequence[str], binary: bool, seed: int = 0) -> Estimate | None:
     """How large a difference is: for 0 and 1 scores Cohen's g, the share of the items on which they differ that A got right,
     less a half; else Cohen's d, the mean difference in units of its deviation. None where they nowhere differ.

@@ -7,7 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
+
+import torch
 
 import sensorium
 from sensorium.errors import RequestError
@@ -19,6 +22,11 @@ from sensorium.model.seen import Seen
 from sensorium.parts import Json
 from sensorium.protocols import Embeds, Generates, Sampling, Scores
 
+ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"quantize": ("int8", "int4"), "dtype": ("bf16",), "words": ("yes", "no"), "heard": ("yes", "no")}
+)
+"""What a model in a folder can be opened with: the language model's weights packed, or in bfloat16; the words in pictures read,
+the words heard in sound laid out beside its features, or not."""
 _CODE = ("media", "encoders", "fusion", "language", "heads", "nn", "model")
 _TEMPLATE = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
@@ -65,26 +73,23 @@ def open_subject(name: str, args: Mapping[str, str]) -> Subject:
     """A model by name: `nano`, a checkpoint folder of ours or of `transformers`, or `openai:URL#MODEL`.
 
     Args:
-        args: `quantize` (int8, int4) and `words` (yes, no: reading of words in pictures) for a folder; for a server see
-            `model.remote_settings`.
+        args: of `ARGUMENTS` for a folder; for a server see `model.remote_settings`.
 
     Raises:
-        RequestError: an unknown argument. Else what `load` and `remote.open` raise.
+        RequestError: an argument that is unknown, or not for this model. Else what `load` and `remote.open` raise.
     """
     if is_served(name):
         server = remote.open(name, args)
         return wrap(server, server.name, "server", _digest([json.dumps(server.about, sort_keys=True)]), server.about)
-    if unknown := sorted(set(args) - {"quantize", "words"}):
-        raise RequestError(f"model argument {unknown[0]}", f"is not known for {name}", "Known: quantize, words")
+    _check(name, args)
     folder, quantize = folder_of(name), args.get("quantize")
-    if quantize not in (None, "int8", "int4"):
-        raise RequestError("model argument quantize", f"is {quantize!r}", "Give int8 or int4")
-    if args.get("words", "yes") not in ("yes", "no"):
-        raise RequestError("model argument words", f"is {args['words']!r}", "Give yes or no")
     model = load(name, quantize=quantize, words=args.get("words", "yes") == "yes")  # type: ignore[arg-type]
     kind: Literal["sensorium", "foreign"] = "sensorium" if isinstance(model, Assistant) else "foreign"
     if isinstance(model, Assistant):
+        _settle(model, args)
         model.seen = Seen(model.model)
+    elif mine := sorted({"dtype", "heard"} & set(args)):
+        raise RequestError(f"model argument {mine[0]}", f"is for models of ours, and {name} is none", "Leave it out")
     settings = {
         "template_sha256": digest_files(folder, _TEMPLATE),
         "preprocessing_sha256": digest_files(folder, _PREPROCESSING),
@@ -93,6 +98,24 @@ def open_subject(name: str, args: Mapping[str, str]) -> Subject:
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".md")
     fingerprint = _digest([digest_files(folder, names), *(f"{key}={value}" for key, value in sorted(args.items()))])
     return wrap(model, Path(name).name, kind, fingerprint, settings)
+
+
+def _check(name: str, args: Mapping[str, str]) -> None:
+    for key, value in sorted(args.items()):
+        if key not in ARGUMENTS:
+            raise RequestError(f"model argument {key}", f"is not known for {name}", f"Known: {', '.join(ARGUMENTS)}")
+        if value not in ARGUMENTS[key]:
+            raise RequestError(f"model argument {key}", f"is {value!r}", f"Give {' or '.join(ARGUMENTS[key])}")
+    if {"quantize", "dtype"} <= set(args):
+        raise RequestError("model argument dtype", "is given beside quantize, which packs the weights", "Leave one of them out")
+
+
+def _settle(model: Assistant, args: Mapping[str, str]) -> None:
+    if args.get("dtype") == "bf16":
+        model.model.decoder.to(torch.bfloat16)
+    if args.get("heard") == "no":
+        policy = replace(model.model.reader.policy, words_in_sound=False)
+        model.model.reader = replace(model.model.reader, policy=policy)
 
 
 def wrap(

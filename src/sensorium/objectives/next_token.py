@@ -88,16 +88,28 @@ class NextToken:
         logits_TV, ids_T = self._logits(model, self.hidden(model, packed), packed.targets.ids_T)
         return F.cross_entropy(logits_TV / temperature, ids_T, reduction="none")
 
+    def logits(self, model: MultimodalLM, packed: Packed | Flat) -> Tensor:
+        """fp32 logits of the vocabulary at the places of the targets, `(T, V)`."""
+        hidden_TD = self.hidden(model, packed)
+        if self.vocabulary_V is None:
+            return model.decoder.logits(hidden_TD)
+        return F.linear(hidden_TD, _unembedding(model)[self.vocabulary_V]).float()
+
     def _logits(self, model: MultimodalLM, hidden_TD: Tensor, ids_T: Tensor) -> tuple[Tensor, Tensor]:
         """fp32 logits of the competing tokens, and where the right ones are among them."""
         if self.vocabulary_V is None:
             return model.decoder.logits(hidden_TD), ids_T
         size = model.decoder.config.vocab_size
         some_V = torch.unique(torch.cat([self.vocabulary_V, torch.randint(size, (self.rare,))]))
-        weight_VD = model.decoder.embed_tokens.weight if model.decoder.config.tie_embeddings else model.decoder.lm_head.weight
         place_V = torch.full((size,), -1).index_copy(0, some_V, torch.arange(len(some_V)))
         assert bool((place_V[ids_T] >= 0).all()), "a learned token is not in the vocabulary given"
-        return F.linear(hidden_TD, weight_VD[some_V]).float(), place_V[ids_T]
+        return F.linear(hidden_TD, _unembedding(model)[some_V]).float(), place_V[ids_T]
+
+
+def _unembedding(model: MultimodalLM) -> Tensor:
+    """The rows of the output layer, `(V, D)`."""
+    decoder = model.decoder
+    return decoder.embed_tokens.weight if decoder.config.tie_embeddings else decoder.lm_head.weight
 
 
 def connect(

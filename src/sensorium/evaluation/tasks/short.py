@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sensorium.data.fault import Fault, refuse
-from sensorium.data.sentences import as_question, as_sentence
+from sensorium.data.sentences import as_sentence
 from sensorium.data.vqa import open_vqa
-from sensorium.errors import DependencyError
 from sensorium.evaluation.metrics import answers
 from sensorium.evaluation.metrics.vqa import official, vqa_accuracy
 from sensorium.evaluation.task import Corpus, Item, Reply, Scores, Task
 from sensorium.evaluation.tasks.asking import SHORTLY, ask
 from sensorium.evaluation.tasks.kinds import share_of
 from sensorium.evaluation.tasks.layout import Layout
+from sensorium.evaluation.tasks.pictured import SPLITS, drawings, pictured, rooms
 from sensorium.evaluation.tasks.reading import OFFICIAL, PLAIN
 from sensorium.evaluation.tasks.rows import field, members, rows
 from sensorium.parts import Audio, Image, Text
 
-DAQUAR = Layout("daquar", "questions.jsonl with rows {image, split, question, answer}, and the pictures it names")
 VQAV2 = Layout(
     "vqav2",
     "v2_OpenEnded_mscoco_val2014_questions.json, v2_mscoco_val2014_annotations.json, val2014/COCO_val2014_000000262148.jpg ...",
@@ -43,12 +42,13 @@ def daquar() -> Task:
     return Task(
         name="daquar",
         about="Questions about photos of rooms (Malinowski and Fritz 2014); only an answer right in every word counts",
-        items=_daquar,
+        items=lambda data, split: pictured(rooms(data), split),
         score=exact_match,
         main="exact_match",
         answer=_usual,
-        splits=("train", "test"),
+        splits=SPLITS,
         extractor=PLAIN,
+        version="2",
     )
 
 
@@ -57,12 +57,13 @@ def easy_vqa() -> Task:
     return Task(
         name="easy_vqa",
         about="Questions about drawings of one coloured shape, from the package easy-vqa",
-        items=_easy_vqa,
+        items=lambda _, split: pictured(drawings(), split),
         score=exact_match,
         main="exact_match",
         answer=_usual,
-        splits=("train", "test"),
+        splits=SPLITS,
         extractor=PLAIN,
+        version="2",
     )
 
 
@@ -143,28 +144,6 @@ def _relaxed(item: Item, reply: Reply) -> Scores | None:
 def _share(item: Item, reply: Reply) -> Scores | None:
     said, given = answers.plain(reply.text), [answers.plain(text) for text in item.gold["all"]]
     return {"exact_match": given.count(said) / len(given)} if said else None
-
-
-def _daquar(data: Path, split: str) -> Iterator[Item]:
-    path = DAQUAR.path(data, "questions.jsonl")
-    asked = (row for row in rows(path) if field(row, "split", path) == split)
-    for number, row in enumerate(asked):
-        name, right = field(row, "image", path), field(row, "answer", path).replace("_", " ")
-        shown = Image(str(DAQUAR.path(data) / name))
-        yield ask(f"{split}-{number}", [shown], as_question(field(row, "question", path)), {"answers": [right]}, name)
-
-
-def _easy_vqa(_: Path, split: str) -> Iterator[Item]:
-    try:
-        import easy_vqa
-    except ImportError as error:
-        raise DependencyError("the task easy_vqa", "needs the package easy-vqa", "Run: pip install easy-vqa==1.0") from error
-    train = split == "train"
-    asked = easy_vqa.get_train_questions() if train else easy_vqa.get_test_questions()
-    paths = easy_vqa.get_train_image_paths() if train else easy_vqa.get_test_image_paths()
-    for number, (question, answer, picture) in enumerate(zip(*asked, strict=True)):
-        gold = {"answers": [answer]}
-        yield ask(f"{split}-{number}", [Image(str(paths[picture]))], as_question(question), gold, str(picture))
 
 
 def _vqav2(data: Path, _: str) -> Iterator[Item]:
