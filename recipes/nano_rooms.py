@@ -29,8 +29,9 @@ from sensorium.training.features import FeatureStore
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-ROOMS, HELD, RATE, SHARE = 12, 5, 3e-4, 2.0
-"""Rooms of a step, and other pictures beside them; how much it counts that something else is said of these."""
+ROOMS, HELD, RATE, SHARE, NEW = 12, 5, 3e-4, 2.0, 2 / 3
+"""Rooms of a step, and other pictures beside them; how much it counts that something else is said of these (`SHARE`); the share of
+the new weights in the mean of new and old that is kept (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
 def run(
@@ -53,6 +54,7 @@ def run(
     before = copy.deepcopy(model, {id(model.layout): model.layout}).eval()
     teach, keep = NextToken(vocabulary=vocabulary(model, course.texts())), Distillation(Lessons(temperature=1.0))
     connector, adapter = pupils(model)
+    old = {name: parameter.detach().clone() for name, parameter in {**connector, **adapter}.items()}
     model.eval()
     views = {name: view for view, name in enumerate(store.names)}
 
@@ -80,4 +82,4 @@ def run(
 
     groups = [Group(connector, RATE, 0.0), Group(adapter, RATE, 0.0)]
     train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
-    return {**connector, **adapter}
+    return {name: torch.lerp(old[name], parameter.detach(), NEW) for name, parameter in {**connector, **adapter}.items()}
