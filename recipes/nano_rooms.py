@@ -30,8 +30,8 @@ from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
 ROOMS, HELD, RATE, SHARE, NEW = 12, 5, 3e-4, 2.0, 2 / 3
-"""Rooms of a step, and other pictures beside them; how much it counts that something else is said of these (`SHARE`); the share of
-the new weights in the mean of new and old that is kept (Wortsman et al. 2022, arXiv:2109.01903)."""
+"""Rooms of a step, and other pictures beside them; how much it counts that something else is said of these (`SHARE`); the new
+weights' share in the mean of new and old that is kept (Wortsman et al. 2022, arXiv:2109.01903)."""
 
 
 def run(
