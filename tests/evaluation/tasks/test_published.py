@@ -192,7 +192,7 @@ def test_captions_are_scored_by_counts_over_the_corpus(tmp_path: Path) -> None:
     assert values["BLEU-1"] > values["BLEU-4"]
     assert values["CHAIR, captions"] == 0.75
     assert task.score(items[0], replies[0])["ROUGE-L"] == 1  # type: ignore[index]
-    assert (task.sampling.beams, task.sampling.max_tokens, task.sampling.length_penalty) == (5, 24, 0.7)
+    assert (task.sampling.beams, task.sampling.max_tokens, task.sampling.length_penalty) == (3, 24, 0.7)
 
 
 def test_kinds_of_photos_are_scored_alone(tmp_path: Path) -> None:
