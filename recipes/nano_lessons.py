@@ -1,4 +1,4 @@
-"""The picture stages of `nano` one after the other: name, learn by example, practise."""
+"""The picture stages of `nano` one after the other: name, learn by example, practise, be told of rooms."""
 
 from __future__ import annotations
 
