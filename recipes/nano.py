@@ -3,7 +3,8 @@
 python -m recipes.nano --data FOLDER
 
 FOLDER holds flickr8k, daquar and fsdd. Two and a quarter hours on two idle cores before the last stage, rooms, was added, which
-takes an eighth of --minutes (not yet timed as a whole); everything half-made is kept in --work, and --out gets the weights when all stages are done.
+takes an eighth of --minutes (not yet timed as a whole). Everything half-made is kept in --work, and --out
+gets the weights when all stages are done.
 """
 
 from __future__ import annotations
