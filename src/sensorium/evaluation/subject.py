@@ -88,7 +88,7 @@ def open_subject(name: str, args: Mapping[str, str]) -> Subject:
     if isinstance(model, Assistant):
         _settle(model, args)
         model.seen = Seen(model.model)
-    elif mine := sorted({"dtype", "heard"} & set(args)):
+    elif mine := sorted({"dtype", "heard", "words"} & set(args)):
         raise RequestError(f"model argument {mine[0]}", f"is for models of ours, and {name} is none", "Leave it out")
     settings = {
         "template_sha256": digest_files(folder, _TEMPLATE),
