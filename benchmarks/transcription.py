@@ -31,9 +31,10 @@ from sensorium.language import speech
 from sensorium.language.dictation import Search, SpeechTokens
 from sensorium.media.audio import Sound, decode
 from sensorium.model.ctranslate2 import read_ctranslate2
+from sensorium.model.hearings import Careful, judge_of
 from sensorium.model.nano import load_nano
-from sensorium.model.second_hearing import Second, judge_of
-from sensorium.model.transcribe import Hearing, SpeechModel, covered
+from sensorium.model.segments import covered
+from sensorium.model.transcribe import Hearing, SpeechModel
 
 
 def load(folder: Path) -> SpeechModel:
@@ -73,7 +74,7 @@ def words(model: SpeechModel, sounds: list[Sound], texts: list[str], hearing: He
     heard = [" ".join(segment.text for segment in model.transcribe(sound, hearing)) for sound in sounds]
     seconds = time.process_time() - start
     total = sum(sound.seconds for sound in sounds)
-    often = "once" if hearing.second is None else "twice"
+    often = "once" if hearing.careful is None else "three times"
     print(
         f"heard {often}, beams {hearing.search.beams}, timestamps {hearing.timestamps}, "
         f"padding {hearing.padding:.0f} s: {wrong(texts, heard, spoken)}; {wrong(texts, heard, EnglishTextNormalizer({}))} "
@@ -126,7 +127,7 @@ def main() -> None:
     rows = [json.loads(line) for line in (options.speech / "transcripts.jsonl").read_text().splitlines()]
     sounds, texts = [decode(str(options.speech / row["audio"])) for row in rows], [row["text"] for row in rows]
     chosen = Hearing()
-    settings = [chosen, replace(chosen, second=Second(judge_of(load_nano())))]
+    settings = [chosen, replace(chosen, careful=Careful(judge_of(load_nano())))]
     if not options.quick:
         settings += [replace(chosen, padding=padding) for padding in (0.0, 4.0, 8.0)]
         settings += [replace(chosen, timestamps=False), replace(chosen, search=Search(beams=1))]

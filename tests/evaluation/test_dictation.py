@@ -13,7 +13,8 @@ from sensorium.data.synthetic.sound import wav
 from sensorium.errors import MediaError, RequestError
 from sensorium.evaluation.dictation import Dictation, recogniser
 from sensorium.media.audio import Sound
-from sensorium.model.transcribe import Segment, SpeechModel
+from sensorium.model.segments import Segment
+from sensorium.model.transcribe import SpeechModel
 from sensorium.parts import Answer, Audio, Image, Message, Text
 from sensorium.protocols import Generates, Sampling
 

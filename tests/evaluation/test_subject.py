@@ -54,5 +54,5 @@ def test_an_argument_that_means_nothing_is_refused(args: dict[str, str], said: s
 def test_some_arguments_are_for_models_of_ours(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "load", lambda *_, **__: Looker())
     for key in ("heard", "words"):
-        with pytest.raises(RequestError, match=rf"model argument {key}: is for models of ours, and .* is none\. Leave it out\."):
+        with pytest.raises(RequestError, match=rf"argument {key}: is for models of ours, and .* is none\. Leave it out\."):
             open_subject(toy, {key: "no"})

@@ -18,7 +18,8 @@ from sensorium.language.dictation import STEP, Dictation, Search, SpeechTokens
 from sensorium.language.speech import SpeechConfig, SpeechDecoder
 from sensorium.media.audio import Sound, encode_wav
 from sensorium.model import transcribe as module
-from sensorium.model.transcribe import Doubt, Hearing, SpeechModel, covered, readings
+from sensorium.model.segments import covered, readings
+from sensorium.model.transcribe import Doubt, Hearing, SpeechModel
 from sensorium.parts import Reading
 
 WORDS = ["Ġred", "Ġblue", "Ġgreen.", "Ġgo", "Ġstop!"]

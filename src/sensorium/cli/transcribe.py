@@ -21,7 +21,8 @@ from sensorium.parts import Usage, Use, usage_to_json
 
 if TYPE_CHECKING:
     from sensorium.media.audio import Sound
-    from sensorium.model.transcribe import Hearing, Segment, SpeechModel
+    from sensorium.model.segments import Segment
+    from sensorium.model.transcribe import Hearing, SpeechModel
 
 
 class Format(StrEnum):
@@ -48,14 +49,14 @@ def run(
     ] = None,
     careful: Annotated[
         bool,
-        typer.Option("--careful", help="Hear everything twice; the language model helps to choose."),
+        typer.Option("--careful", help="Hear everything three times; the language model helps to choose."),
     ] = False,
     allow_url: opt.Urls = None,
 ) -> None:
     """Write down what is said; nothing of a long recording is left out."""
     from sensorium.media import audio
+    from sensorium.model.hearings import Careful, judge_of
     from sensorium.model.load import load
-    from sensorium.model.second_hearing import Second, judge_of
     from sensorium.model.transcribe import Hearing
 
     with waiting(f"loading {model}"):
@@ -66,7 +67,7 @@ def run(
         raise RequestError(
             model, "has no speech recognition of ours", 'Use nano, or ask it: sensorium ask speech.wav "Transcribe."'
         )
-    hearing = Hearing(language=language, second=Second(judge_of(whole)) if careful else None)
+    hearing = Hearing(language=language, careful=Careful(judge_of(whole)) if careful else None)
     form = Format.JSON if json_lines else form
     written: list[str] = []
     code = 0

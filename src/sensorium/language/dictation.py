@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -131,12 +131,19 @@ class Search:
     seed: int = 0
 
 
+class Said(NamedTuple):
+    """Words and timestamps, without prompt and end, and their mean log-probability in nats, the end's included."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+
+
 @dataclass(frozen=True, slots=True)
 class Dictation:
     """What was heard in one piece of sound.
 
     Args:
-        tokens: words and timestamps, without prompt and end. logprob: their mean log-probability, the end's included.
+        tokens, logprob: of the best text, as in `Said`. others: what else the search found, the likelier first.
         no_speech: the probability that nobody speaks. ended: False when the token limit cut it.
     """
 
@@ -144,6 +151,7 @@ class Dictation:
     logprob: float
     no_speech: float
     ended: bool
+    others: tuple[Said, ...] = ()
 
 
 @torch.inference_mode()
@@ -284,8 +292,9 @@ class _Hunt:
             (said[: said.index(self.end)] if self.end in said else said, total)
             for said, total in zip(self.said, self.totals, strict=True)
         ]
-        words, total = max(texts, key=lambda text: text[1] / (len(text[0]) + 1))
-        return Dictation(tuple(words), total / (len(words) + 1), no_speech, bool(self.found))
+        said = [Said(tuple(words), total / (len(words) + 1)) for words, total in texts]
+        best, *others = sorted(said, key=lambda text: -text.logprob)
+        return Dictation(best.tokens, best.logprob, no_speech, bool(self.found), tuple(others))
 
 
 def _circles(said: Sequence[int]) -> bool:

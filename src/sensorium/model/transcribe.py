@@ -7,11 +7,9 @@ least one segment, so that what was covered can be counted; one in which nobody 
 from __future__ import annotations
 
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -20,13 +18,13 @@ from sensorium.batch import Features
 from sensorium.encoders.audio import STEPS, AudioEncoder
 from sensorium.encoders.spectrogram import log_mel
 from sensorium.errors import RequestError
-from sensorium.language.dictation import STEP, Dictation, Search, SpeechTask, SpeechTokens, dictate, spoken_language
+from sensorium.language.dictation import STEP, Dictation, Said, Search, SpeechTask, SpeechTokens, dictate, spoken_language
 from sensorium.language.speech import SpeechDecoder
 from sensorium.media.audio import Sound, chunks, decode
-from sensorium.model.second_hearing import Second
+from sensorium.model.hearings import Careful, with_times
+from sensorium.model.segments import Segment, Times, heard_up_to, readings, shared, silent, timed
 from sensorium.parts import Reading, Source
 
-Times = Literal["timestamps", "proportional"]
 Progress = Callable[[float, float], None]
 """Told the seconds covered so far, and the seconds in all."""
 _Heard = tuple[Dictation, float]
@@ -36,29 +34,6 @@ _SILENCE = 1e-4
 """A chunk whose loudest sample is below this holds nothing to hear; the last bit of 16-bit sound is 3e-5."""
 _LEFT = 1.5
 """A loud rest of a chunk longer than this, in seconds, is heard again if the text ended before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Words and when they were said.
-
-    Args:
-        start, stop: in seconds of the file. text: empty where nobody speaks.
-        tokens: of the words. logprob, no_speech: of all the chunk: the tokens' mean, and the probability that nobody speaks.
-        chunk: the stretch that was heard in one go; the chunks of all segments together are the whole sound.
-        times: where `start` and `stop` come from: the model's timestamps, or the chunk's length shared out by letters.
-        temperature: of the search that found the words; above 0 the first tries were doubtful.
-    """
-
-    start: float
-    stop: float
-    text: str
-    tokens: tuple[int, ...]
-    logprob: float
-    no_speech: float
-    chunk: tuple[float, float]
-    times: Times
-    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +61,7 @@ class Hearing:
         padding: seconds of silence after each chunk, as far as 30 s allow. Whisper learnt on 30 s windows: with none it does
             not find the end of a text, with 8 s it errs more often; `docs/speech.md` has the figures.
         chunk: seconds heard in one go, at most 30. batch: chunks heard together.
-        second: hear everything twice and choose (about twice the time); chunks are then shorter by the silence it adds.
+        careful: hear everything three times and choose; chunks are then shorter by the silence it adds.
     """
 
     language: str | None = None
@@ -97,7 +72,7 @@ class Hearing:
     batch: int = 8
     search: Search = field(default_factory=Search)
     doubt: Doubt = field(default_factory=Doubt)
-    second: Second | None = None
+    careful: Careful | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +115,7 @@ def transcribe(
             "Choose others, or leave the defaults",
         )
     sound = heard if isinstance(heard, Sound) else decode(heard)
-    lead = 0.0 if hearing.second is None else hearing.second.lead
+    lead = 0.0 if hearing.careful is None else hearing.careful.lead
     pieces = chunks(sound, min(hearing.chunk, longest - lead), least=0.25)
     listener = _Listener(model, hearing)
     for first in range(0, len(pieces), hearing.batch):
@@ -149,18 +124,6 @@ def transcribe(
             yield from segments
         if progress is not None:
             progress(batch[-1].stop - sound.start, sound.stop - sound.start)
-
-
-def readings(segments: Iterable[Segment]) -> list[Reading]:
-    """Segments with words as `Reading(text, (t0, t1), confidence)`; confidence: the mean probability of a token."""
-    return [
-        Reading(segment.text, (segment.start, segment.stop), math.exp(segment.logprob)) for segment in segments if segment.text
-    ]
-
-
-def covered(segments: Iterable[Segment]) -> float:
-    """Seconds of sound that were listened to."""
-    return sum(stop - start for start, stop in {segment.chunk for segment in segments})
 
 
 class _Listener:
@@ -174,52 +137,68 @@ class _Listener:
     def hear(self, pieces: Sequence[Sound]) -> list[list[Segment]]:
         """The segments of each chunk."""
         loud = [place for place, piece in enumerate(pieces) if float(piece.wave_T.abs().max()) >= _SILENCE]
-        results = [[_silent(piece, 1.0)] for piece in pieces]
+        results = [[silent(piece, 1.0)] for piece in pieces]
         rests: list[tuple[int, Sound]] = []
         for place, (dictation, temperature) in zip(loud, self._dictate([pieces[place] for place in loud]), strict=True):
             results[place] = self._segments(pieces[place], dictation, temperature)
             if (rest := self._rest(pieces[place], results[place])) is not None:
                 rests.append((place, rest))
         for (place, rest), more in zip(rests, self.hear([rest for _, rest in rests]) if rests else [], strict=True):
-            results[place] = [*_heard_up_to(results[place], rest.start), *more]
+            results[place] = [*heard_up_to(results[place], rest.start), *more]
         return results
 
     def _dictate(self, pieces: Sequence[Sound]) -> list[_Heard]:
-        """What was said in each piece; with a second hearing, the one of the two that stands."""
-        found = self._search(pieces)
-        if (second := self.hearing.second) is None:
+        """What was said in each piece; heard carefully, what stands of all that was found."""
+        if not pieces:
+            return []
+        features = self._features(pieces)
+        found = self._search(features, self.timed)
+        if (careful := self.hearing.careful) is None:
             return found
-        shift = round(second.lead / STEP) if self.timed else 0
-        again = self._search([_after_silence(piece, second.lead) for piece in pieces])
-        return [
-            self._standing(second, first, (self._earlier(dictation, shift), temperature))
-            for first, (dictation, temperature) in zip(found, again, strict=True)
-        ]
+        shift = round(careful.lead / STEP) if self.timed else 0
+        later = self._search(self._features([_after_silence(piece, careful.lead) for piece in pieces]), self.timed)
+        hearings = [found, [(self._earlier(dictation, shift), temperature) for dictation, temperature in later]]
+        if self.timed:
+            hearings.append(self._search(features, timed=False))
+        return [self._standing(careful, heard) for heard in zip(*hearings, strict=True)]
 
-    def _standing(self, second: Second, first: _Heard, later: _Heard) -> _Heard:
-        """A text without doubt before a doubtful one; nobody is made to speak whom the first hearing did not hear."""
-        if self._nobody(first[0]) or self._nobody(later[0]):
+    def _standing(self, careful: Careful, heard: Sequence[_Heard]) -> _Heard:
+        """Texts without doubt stand before doubtful ones; nobody is made to speak whom the first hearing did not hear."""
+        first = heard[0]
+        if not self._spell(first[0].tokens) or any(self._nobody(dictation) for dictation, _ in heard):
             return first
-        doubts = [self._doubtful(heard[0]) for heard in (first, later)]
-        if doubts[0] != doubts[1]:
-            return first if doubts[1] else later
-        texts = [(self._spell(dictation.tokens), dictation.logprob) for dictation, _ in (first, later)]
-        return later if second.prefers_later(*texts) else first
+        sure = [one for one in heard if not self._doubtful(one[0])] or heard
+        said = [self._believed(dictation) for dictation, _ in sure]
+        number, place = careful.choose([[(self._spell(one.tokens), one.logprob) for one in texts] for texts in said])
+        tokens, logprob = said[number][place]
+        if self.timed and all(token < self.model.tokens.first_time for token in tokens):
+            tokens = with_times(tokens, first[0].tokens, self.model.tokens.first_time, self._begins)
+        dictation, temperature = sure[number]
+        return replace(dictation, tokens=tokens, logprob=logprob), temperature
+
+    def _believed(self, dictation: Dictation) -> list[Said]:
+        """The best text and those of the others that do not repeat themselves, which a language model would like."""
+        return [Said(dictation.tokens, dictation.logprob), *(one for one in dictation.others if not self._repeats(one.tokens))]
+
+    def _begins(self, token: int) -> bool:
+        spelled: str = self.model.tokenizer.decode([token])
+        return spelled[:1].isspace()
 
     def _earlier(self, dictation: Dictation, steps: int) -> Dictation:
         """With its timestamps so many steps earlier, none before the start."""
         first = self.model.tokens.first_time
-        moved = [token if token < first else max(token - steps, first) for token in dictation.tokens]
-        return replace(dictation, tokens=tuple(moved))
 
-    def _search(self, pieces: Sequence[Sound]) -> list[_Heard]:
+        def moved(tokens: Sequence[int]) -> tuple[int, ...]:
+            return tuple(token if token < first else max(token - steps, first) for token in tokens)
+
+        others = tuple(Said(moved(tokens), logprob) for tokens, logprob in dictation.others)
+        return replace(dictation, tokens=moved(dictation.tokens), others=others)
+
+    def _search(self, features: Features, timed: bool) -> list[_Heard]:
         """What one hearing finds: the first try without doubt, or else the likeliest that does not repeat itself."""
-        if not pieces:
-            return []
-        features = self._features(pieces)
-        prompt = self._prompt(features)
-        tries: list[list[_Heard]] = [[] for _ in pieces]
-        open_ = list(range(len(pieces)))
+        prompt = self._prompt(features, timed)
+        tries: list[list[_Heard]] = [[] for _ in features.x_BTD]
+        open_ = list(range(len(tries)))
         for temperature in self.hearing.doubt.temperatures:
             rows = Features(features.x_BTD[open_], features.valid_BT[open_])
             search = replace(self.hearing.search, temperature=temperature)
@@ -233,7 +212,7 @@ class _Listener:
         return [
             one[-1]
             if not self._doubtful(one[-1][0])
-            else max(one, key=lambda item: (not self._repeats(item[0]), item[0].logprob))
+            else max(one, key=lambda item: (not self._repeats(item[0].tokens), item[0].logprob))
             for one in tries
         ]
 
@@ -246,23 +225,23 @@ class _Listener:
             mels.append(log_mel(piece.wave_T, config.mels, min(frames, 2 * config.steps)))
         return self.model.encoder.encode(mels)
 
-    def _prompt(self, features: Features) -> tuple[int, ...]:
+    def _prompt(self, features: Features, timed: bool) -> tuple[int, ...]:
         tokens = self.model.tokens
         if tokens.languages and self.language is None:
             self.language = max(spoken_language(self.model.decoder, tokens, features), key=lambda found: found[1])[0]
-        return tokens.prompt(self.language, self.hearing.task, self.timed)
+        return tokens.prompt(self.language, self.hearing.task, timed)
 
     def _doubtful(self, dictation: Dictation) -> bool:
         if self._nobody(dictation):
             return False
-        return not dictation.ended or self._repeats(dictation) or dictation.logprob < self.hearing.doubt.logprob
+        return not dictation.ended or self._repeats(dictation.tokens) or dictation.logprob < self.hearing.doubt.logprob
 
     def _nobody(self, dictation: Dictation) -> bool:
         doubt = self.hearing.doubt
         return dictation.no_speech > doubt.no_speech and dictation.logprob < doubt.logprob
 
-    def _repeats(self, dictation: Dictation) -> bool:
-        text = self._spell(dictation.tokens).encode()
+    def _repeats(self, tokens: Sequence[int]) -> bool:
+        text = self._spell(tokens).encode()
         return len(text) / len(zlib.compress(text)) > self.hearing.doubt.ratio
 
     def _spell(self, tokens: Iterable[int]) -> str:
@@ -270,47 +249,15 @@ class _Listener:
         return spelled.strip()
 
     def _segments(self, piece: Sound, heard: Dictation, temperature: float) -> list[Segment]:
-        spans = self._timed(piece, heard.tokens) if self.timed else self._shared(piece, heard.tokens)
+        first_time = self.model.tokens.first_time
+        spans = timed(piece, heard.tokens, first_time, self._spell) if self.timed else shared(piece, heard.tokens, self._spell)
         if self._nobody(heard) or not spans:
-            return [_silent(piece, heard.no_speech)]
+            return [silent(piece, heard.no_speech)]
         times: Times = "timestamps" if self.timed else "proportional"
         return [
             Segment(start, stop, text, tokens, heard.logprob, heard.no_speech, (piece.start, piece.stop), times, temperature)
             for start, stop, text, tokens in spans
         ]
-
-    def _timed(self, piece: Sound, tokens: Sequence[int]) -> list[tuple[float, float, str, tuple[int, ...]]]:
-        """Words between two timestamps; those after the last one run to the end of the piece."""
-        first = self.model.tokens.first_time
-        spans: list[tuple[float, float, str, tuple[int, ...]]] = []
-        start, words = piece.start, list[int]()
-        for token in [*tokens, None]:
-            if token is not None and token < first:
-                words.append(token)
-                continue
-            time = piece.stop if token is None else min(piece.start + (token - first) * STEP, piece.stop)
-            if text := self._spell(words):
-                spans.append((start, max(time, start), text, tuple(words)))
-            start, words = time, []
-        return spans
-
-    def _shared(self, piece: Sound, tokens: Sequence[int]) -> list[tuple[float, float, str, tuple[int, ...]]]:
-        """Sentences, each with its share of the piece's seconds by letters."""
-        sentences: list[list[int]] = [[]]
-        for token in tokens:
-            sentences[-1].append(token)
-            if re.search(r"[.!?]\s*$", self._spell([token])):
-                sentences.append([])
-        texts = [(self._spell(words), tuple(words)) for words in sentences]
-        letters = sum(len(text) for text, _ in texts)
-        spans, done = [], 0
-        for text, words in texts:
-            if text:
-                ends = (done, done + len(text))
-                start, stop = (piece.start + piece.seconds * end / letters for end in ends)
-                spans.append((start, stop, text, words))
-                done = ends[1]
-        return spans
 
     def _rest(self, piece: Sound, segments: Sequence[Segment]) -> Sound | None:
         """What follows the last words, if it is long and as loud as speech: Whisper sometimes stops in the middle."""
@@ -324,15 +271,6 @@ class _Listener:
         return replace(piece, wave_T=piece.wave_T[at:], start=piece.start + at / piece.rate)
 
 
-def _heard_up_to(segments: Sequence[Segment], stop: float) -> list[Segment]:
-    """The segments of a chunk that was heard up to `stop` only."""
-    return [replace(segment, chunk=(segment.chunk[0], stop)) for segment in segments]
-
-
 def _after_silence(piece: Sound, seconds: float) -> Sound:
     """The piece with so much silence in front; its times are still those of the file."""
     return replace(piece, wave_T=torch.cat([piece.wave_T.new_zeros(round(seconds * piece.rate)), piece.wave_T]))
-
-
-def _silent(piece: Sound, no_speech: float) -> Segment:
-    return Segment(piece.start, piece.stop, "", (), 0.0, no_speech, (piece.start, piece.stop), "proportional")
