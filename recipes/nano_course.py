@@ -52,12 +52,16 @@ class Course:
 
     def questions(self, seed: int) -> Mapping[int, list[Turn]]:
         """By photo: what its captions agree on, and is there a dog?"""
-        places, found = list(self.photos), dict[int, list[Turn]]()
-        captions = [photo.captions for photo in self.photos.values()]
-        for told in caption_questions(captions, seed):
-            found.setdefault(places[told.photo], []).append((told.question, as_sentence(told.answer), DECISIVE))
-        for item in photo_questions(captions, seed):
+        places, found = list(self.photos), self.agreed(seed)
+        for item in photo_questions([photo.captions for photo in self.photos.values()], seed):
             turns = found.setdefault(places[item.photo], [])
             if len(turns) < QUESTIONS:
                 turns.append((item.question, item.reply, DECISIVE))
+        return found
+
+    def agreed(self, seed: int) -> dict[int, list[Turn]]:
+        """By photo: what its captions agree on."""
+        places, found = list(self.photos), dict[int, list[Turn]]()
+        for told in caption_questions([photo.captions for photo in self.photos.values()], seed):
+            found.setdefault(places[told.photo], []).append((told.question, as_sentence(told.answer), DECISIVE))
         return found

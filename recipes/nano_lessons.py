@@ -1,4 +1,4 @@
-"""The picture stages of `nano` one after the other: name, learn by example, practise, be told of rooms."""
+"""The picture stages of `nano` one after the other: name, learn by example, practise beside teachers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes import nano_data, nano_features, nano_naming, nano_photos, nano_reward, nano_rooms
+from recipes import nano_data, nano_features, nano_naming, nano_photos, nano_reward
 from recipes.nano_alike import Kernel
 from recipes.nano_asked import Album
+from recipes.nano_beside import Beside
 from recipes.nano_course import Course
 from recipes.nano_fresh import SIDE
 from recipes.nano_teacher import Teacher
+from recipes.nano_things import Things
 from sensorium.batch import Features, Modality
 from sensorium.model.multimodal import MultimodalLM
 from sensorium.training.features import FeatureStore
 from sensorium.training.schedule import Plan
 
-NAMING_EPOCHS, CAPTIONING, PRACTICE = 2, 7 / 12, 7 / 24
-"""The shares of the minutes in which captions are copied (`CAPTIONING`), and drawn and rewarded; the rest is for rooms."""
+NAMING_EPOCHS, CAPTIONING, PRACTICE, MEAN = 2, 1 / 2, (1 / 3, 1 / 6), 1 / 2
+"""The shares of the minutes in which captions are copied (`CAPTIONING`), and drawn and rewarded, in two cycles of the rate; the
+last one's share in the mean of what both end with (Izmailov et al. 2018, arXiv:1803.05407)."""
 HEARD, FIRST, LAST = 0.5, Kernel(0.5, 0.4, 0.5, 0.4, 3.0), Kernel(0.3, 0.7, 0.8, 0.4, 0.3)
-"""The teacher's share of a room's answer beside captions; his kernels there and at last."""
+"""The teacher's share of a room's answer at first; his kernels then and at last."""
 
 
 def run(
@@ -38,12 +41,16 @@ def run(
         name(model, course, work / "naming-photos")
     steps = nano_photos.EPOCHS * (len(course.asked(0)) // nano_photos.BATCH)
     nano_photos.run(model, course, Plan(steps, minutes * CAPTIONING), work / "captioning", print)
-    course = Course(photos, small, [rooms, drawings], [softened._replace(pictures=5.0), drawings._replace(pictures=0.2)])
-    nano_reward.run(model, course, Plan(steps, minutes * PRACTICE, warmup=10, floor=0.1), work / "practice", print)
-    teacher = Teacher(rooms.rows, looks(rooms.store, model), model.dual, LAST)
-    last = Plan(steps, minutes * (1 - CAPTIONING - PRACTICE), warmup=10, floor=0.1)
-    held = [rooms._replace(pictures=0.0), drawings._replace(pictures=0.05)]
-    return nano_rooms.run(model, Course(photos, small, held, held), rooms.store, teacher, last, work / "rooms-told", print)
+    seen = torch.stack([small[2 * index].float() for index in course.photos])
+    things = Things([photo.captions for photo in course.photos.values()], seen)
+    ends: list[dict[str, Tensor]] = []
+    for cycle, share in enumerate(PRACTICE):
+        teacher = Teacher(rooms.rows, looks(rooms.store, model), model.dual, LAST)
+        beside = Beside(course, things, rooms.store, teacher, drawings)
+        plan = Plan(steps, minutes * share, warmup=10, floor=0.1)
+        tensors = nano_reward.run(model, course, beside, plan, work / f"practice-{cycle}", print, seed=cycle)
+        ends.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
+    return {name: torch.lerp(ends[0][name], ends[1][name], MEAN) for name in ends[0]}
 
 
 def albums(model: MultimodalLM, data: Path, work: Path) -> tuple[Album, Album]:

@@ -1,18 +1,18 @@
-"""After teaching, practice: captions drawn from the model are rewarded by CIDEr-D; questions go on being taught beside it."""
+"""After examples, practice: captions drawn from the model are rewarded by CIDEr-D; beside it teachers answer questions."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 from torch import Tensor
 
-from recipes.nano_asked import Asked, album_asked
+from recipes.nano_asked import Asked
 from recipes.nano_course import CAPTION, Course
-from recipes.nano_photos import SMOOTHING, Ask, pupils, rows, tree, vocabulary
+from recipes.nano_photos import Ask, pupils, rows, tree, vocabulary
 from sensorium.data.packing import pack
 from sensorium.data.sentences import as_sentence
 from sensorium.model.multimodal import MultimodalLM
@@ -23,22 +23,31 @@ from sensorium.objectives.self_critical import SelfCritical
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-PHOTOS, TAUGHT, SHARE = 16, 10, 3.0
-RATE, DECAY, TEMPERATURE = 1e-4, 0.0, 0.7
+PHOTOS, SHARE = 12, 3.0
+"""Photos of a step; how much an answer that is taught counts beside a caption that is drawn."""
+RATE, DECAY, TEMPERATURE = 2e-4, 0.0, 0.7
+EPOCHS = 1000
+"""Of one run, at most."""
 
 
 def run(
     model: MultimodalLM,
     course: Course,
+    beside: Callable[[int], Iterable[Sequence[Asked]]],
     plan: Plan,
     state: Path | None,
     say: Callable[[str], None],
+    seed: int = 0,
     workers: int = 2,
     every: int = 10,
 ) -> Mapping[str, Tensor]:
-    """Train on; the tensors by their shipped names. Nothing is dropped out: what is drawn is what the model says."""
+    """Train on; the tensors by their shipped names. Nothing is dropped out: what is drawn is what the model says.
+
+    Args:
+        beside: by seed, what is taught in step after step. seed: of what is drawn and taught when.
+    """
     tokens = vocabulary(model, course.texts())
-    practice, teach = SelfCritical(tokens, temperature=TEMPERATURE), NextToken(SMOOTHING, tokens)
+    practice, teach = SelfCritical(tokens, temperature=TEMPERATURE), NextToken(vocabulary=tokens)
     connector, adapter = pupils(model)
     model.eval()
     places = list(course.photos)
@@ -52,12 +61,12 @@ def run(
         return Loss(total, rewarded.size, {**rewarded.terms, **told.terms})
 
     def epoch(number: int) -> list[Sequence[Thunk]]:
-        chance = random.Random(-1 - number)
+        chance = random.Random(chosen := -1 - number - EPOCHS * seed)
         photos = [(place, chance.randrange(2)) for place in chance.sample(range(len(places)), len(places))]
-        beside = cycle(taught(course, chance, number))
+        others = cycle(beside(chosen))
         batches: list[Sequence[Thunk]] = []
         for start in range(0, len(photos), PHOTOS):
-            some, more = photos[start : start + PHOTOS], [next(beside) for _ in range(TAUGHT)]
+            some, more = photos[start : start + PHOTOS], next(others)
             parts = range(min(workers, len(some)))
             batches.append([partial(loss, some[part::workers], more[part::workers]) for part in parts])
         return batches
@@ -65,13 +74,3 @@ def run(
     groups = [Group(connector, RATE, DECAY), Group(adapter, RATE, DECAY)]
     train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
     return {**connector, **adapter}
-
-
-def taught(course: Course, chance: random.Random, seed: int) -> list[Asked]:
-    """Questions about photos, rooms and drawings in a random order; about as many pictures of each kind."""
-    asked = course.questions(-1 - seed)
-    out = [item for album in course.later for item in album_asked(album, chance)]
-    some = chance.sample(list(asked), min(len(asked), max(len(out) // 2, 1)))
-    out += [Asked(course.views, 2 * index + chance.randrange(2), tuple(asked[index])) for index in some]
-    chance.shuffle(out)
-    return out

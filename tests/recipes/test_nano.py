@@ -12,6 +12,7 @@ import torch
 from recipes import (
     nano_alike,
     nano_asked,
+    nano_beside,
     nano_codes,
     nano_course,
     nano_data,
@@ -24,13 +25,14 @@ from recipes import (
     nano_photos,
     nano_retrieval,
     nano_reward,
-    nano_rooms,
     nano_teacher,
+    nano_things,
 )
 from sensorium.errors import RequestError
 from sensorium.fusion.resampler import Resampler, ResamplerConfig
 from sensorium.heads.embedding import EmbeddingConfig, EmbeddingHead, ResidualMap
 from sensorium.media import audio
+from sensorium.model.multimodal import MultimodalLM
 from sensorium.model.presets import Trained, tiny
 from sensorium.training.features import FeatureStore
 from sensorium.training.schedule import Plan
@@ -160,22 +162,59 @@ def test_questions_are_crossed_with_other_pictures() -> None:
         assert sum(weight for question, _, weight in one if question == asked) == pytest.approx(1, abs=0.07)
 
 
-def test_rooms_are_told_while_captions_stay(tmp_path: Path) -> None:
-    model, said = tiny(adapter=True), []
+def test_things_are_told_by_the_captions_of_other_photos() -> None:
+    torch.manual_seed(0)
+    looks_NTD = torch.randn(40, 4, 6)
+    looks_NTD[::2, :, 0] += 6
+    captions = [("a dog runs", "the dog") if row % 2 == 0 else ("a man stands", "the man") for row in range(40)]
+    captions[0] = ("a man stands", "the man")
+    things = nano_things.Things(captions, looks_NTD)
+    sure_ND = things.sure_NC[:, things.column["a dog"]]
+    assert bool((sure_ND[::2] > 0.5).all())
+    assert bool((sure_ND[1::2] < 0.5).all())
+    named = (captions[0], ("a dog runs", "the dog"))
+    for truth in named:
+        other = nano_things.Things([truth, *captions[1:]], looks_NTD)
+        assert float(other.sure_NC[0, things.column["a dog"]]) > 0.5, "its own captions speak against it, or for it"
+    expected_NC = nano_things._left_out(said_NC := torch.rand(40, 3), looks_NTD)
+    kernel_NN = torch.exp((nano_alike.of_pictures(looks_NTD) - 1) / nano_things.LOOKS)
+    rest = torch.arange(1, 40)
+    ridge_RR = kernel_NN[rest][:, rest] + nano_things.RIDGE * torch.eye(39)
+    told_C = kernel_NN[0, rest] @ torch.linalg.solve(ridge_RR, said_NC[rest] - said_NC.mean(0)) + said_NC.mean(0)
+    torch.testing.assert_close(expected_NC[0], told_C, rtol=1e-4, atol=1e-5)
+
+
+def test_things_are_asked_with_both_answers_and_as_often_absent_as_present() -> None:
+    captions = [("a dog runs", "the dog") if row % 2 == 0 else ("a man stands", "the man") for row in range(40)]
+    turns = nano_things.Things(captions, torch.randn(40, 4, 6)).turns(3)
+    dogs = [(row, reply, weight) for row, asked in turns.items() for question, reply, weight in asked if "a dog" in question]
+    assert len({row for row, *_ in dogs if row % 2 == 0}) == len({row for row, *_ in dogs if row % 2}) == 20
+    for row in turns:
+        count = len({question for question, *_ in turns[row]})
+        assert sum(weight for *_, weight in turns[row]) == pytest.approx(count, abs=nano_things.LEAST * count)
+
+
+def beside(folder: Path, model: MultimodalLM) -> nano_beside.Beside:
     names = [f"{number}.jpg" for number in range(12)]
-    rooms = nano_asked.Album(store(tmp_path / "indoors", names, 49, 24), rooms_asked(names), 1.0, 2)
-    made = nano_course.Course(photos(18), course(tmp_path).views, [rooms], [rooms])
+    rooms = nano_asked.Album(store(folder / "indoors", names, 49, 24), rooms_asked(names), 1.0, 2)
+    drawings = course(folder)
+    made = nano_course.Course(photos(18), drawings.views, [rooms, *drawings.albums], [rooms])
     teacher = nano_teacher.Teacher(rooms.rows, nano_lessons.looks(rooms.store), model.dual, KERNEL)
-    before = model.connectors["image"].get_parameter("linear_1.weight").clone()
-    plan = Plan(steps=12, warmup=1)
-    tensors = nano_rooms.run(model, made, rooms.store, teacher, plan, None, said.append, workers=1, every=1)
-    assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
-    changed = [float(text.split("changed ")[1].split()[0]) for text in said]
-    assert changed[0] == pytest.approx(0.0, abs=1e-5)
-    assert all(value < 0.01 for value in changed), changed
-    told = [float(text.split("loss ")[1].split()[0]) for text in said]
-    assert told[-1] < told[0]
-    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
+    seen = torch.stack([made.views[2 * index].float() for index in made.photos])
+    things = nano_things.Things([photo.captions for photo in made.photos.values()], seen)
+    return nano_beside.Beside(made, things, rooms.store, teacher, drawings.albums[0])
+
+
+def test_beside_captions_all_kinds_are_asked_in_every_step(tmp_path: Path) -> None:
+    others = beside(tmp_path, tiny(adapter=True))
+    steps, views = list(others(5)), others.course.views
+    assert len(steps) > 1
+    for step in steps[:-1]:
+        assert [item.store is views for item in step] == [True] * nano_beside.PHOTOS + [False] * 9
+    assert len(steps[-1]) <= nano_beside.SIZE
+    assert all(item.turns for step in steps for item in step)
+    asked = [item.view // 2 for step in steps for item in step if item.store is views]
+    assert len(asked) == len(set(asked))
 
 
 def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
@@ -189,8 +228,8 @@ def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
 def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
     model, said = tiny(adapter=True), []
     before = model.connectors["image"].get_parameter("linear_1.weight").clone()
-    plan, run = Plan(steps=3, warmup=1), course(tmp_path)
-    tensors = nano_reward.run(model, run, plan, tmp_path / "state", said.append, workers=1, every=1)
+    plan, others = Plan(steps=3, warmup=1), beside(tmp_path, model)
+    tensors = nano_reward.run(model, others.course, others, plan, tmp_path / "state", said.append, workers=1, every=1)
     assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
     assert all("reward" in text and "loss" in text for text in said)
     assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
