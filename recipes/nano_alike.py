@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sensorium.batch import Features, Modality
 from sensorium.model.dual import DualEncoder
+from sensorium.model.multimodal import MultimodalLM
+from sensorium.training.features import FeatureStore
 
 
 class Kernel(NamedTuple):
@@ -44,6 +47,15 @@ def of_pictures(looks_PTD: Tensor) -> Tensor:
     seen_PD = torch.cat([looks_PTD.mean(1), looks_PTD.amax(1)], 1)
     seen_PD = F.normalize((seen_PD - seen_PD.mean(0)) / (seen_PD.std(0) + 0.01), dim=1)
     return seen_PD @ seen_PD.T
+
+
+@torch.inference_mode()
+def looks(store: FeatureStore, model: MultimodalLM | None = None) -> dict[str, Tensor]:
+    """Pictures by their paths as the encoder saw them; with a model as its connector shows them to the language model."""
+    x_PTD = torch.stack([store[view].float() for view in range(len(store))])
+    if model is not None:
+        x_PTD = model.connectors[Modality.IMAGE].eval()(Features(x_PTD, torch.ones(x_PTD.shape[:2], dtype=torch.bool))).x_BTD
+    return dict(zip(store.names, x_PTD, strict=True))
 
 
 def _words(questions: Sequence[str]) -> Tensor:

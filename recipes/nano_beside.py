@@ -1,4 +1,4 @@
-"""What is asked while captions are practised: what photos show, rooms, some drawings; teachers answer most of it."""
+"""What is asked beside captions in the second run: what photos show, rooms, some drawings; teachers answer most of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After examples, practice: captions drawn from the model are rewarded by CIDEr-D; beside it teachers answer questions."""
+"""After examples, practice: captions drawn from the model are rewarded by CIDEr-D; questions are taught beside it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -23,17 +24,23 @@ from sensorium.objectives.self_critical import SelfCritical
 from sensorium.training.loop import Group, Thunk, train
 from sensorium.training.schedule import Plan
 
-PHOTOS, SHARE = 12, 3.0
-"""Photos of a step; how much an answer that is taught counts beside a caption that is drawn."""
-RATE, DECAY, TEMPERATURE = 2e-4, 0.0, 0.7
-EPOCHS = 1000
-"""Of one run, at most."""
+SHARE, TEMPERATURE, EPOCHS = 3.0, 0.7, 1000
+"""How much an answer that is taught counts beside a caption that is drawn; epochs of one run, at most."""
+
+
+class Practice(NamedTuple):
+    """Photos of a step; the learning rate; how far the right answer's share is lowered, of what is taught."""
+
+    photos: int
+    rate: float
+    smoothing: float = 0.0
 
 
 def run(
     model: MultimodalLM,
     course: Course,
     beside: Callable[[int], Iterable[Sequence[Asked]]],
+    practice: Practice,
     plan: Plan,
     state: Path | None,
     say: Callable[[str], None],
@@ -47,7 +54,7 @@ def run(
         beside: by seed, what is taught in step after step. seed: of what is drawn and taught when.
     """
     tokens = vocabulary(model, course.texts())
-    practice, teach = SelfCritical(tokens, temperature=TEMPERATURE), NextToken(vocabulary=tokens)
+    draw, teach = SelfCritical(tokens, temperature=TEMPERATURE), NextToken(practice.smoothing, tokens)
     connector, adapter = pupils(model)
     model.eval()
     places = list(course.photos)
@@ -55,7 +62,7 @@ def run(
 
     def loss(photos: Sequence[tuple[int, int]], taught: Sequence[Asked]) -> Loss:
         prompts = rows(model, [Ask(course.views[2 * places[place] + mirrored], CAPTION) for place, mirrored in photos])
-        rewarded = practice(model, prompts, lambda row, text: cider(photos[row][0], words(text)))
+        rewarded = draw(model, prompts, lambda row, text: cider(photos[row][0], words(text)))
         told = teach(model, pack([tree(model, item.store[item.view], item.turns) for item in taught]))
         total = rewarded.total + SHARE * rewarded.size / told.size * told.total
         return Loss(total, rewarded.size, {**rewarded.terms, **told.terms})
@@ -65,12 +72,12 @@ def run(
         photos = [(place, chance.randrange(2)) for place in chance.sample(range(len(places)), len(places))]
         others = cycle(beside(chosen))
         batches: list[Sequence[Thunk]] = []
-        for start in range(0, len(photos), PHOTOS):
-            some, more = photos[start : start + PHOTOS], next(others)
+        for start in range(0, len(photos), practice.photos):
+            some, more = photos[start : start + practice.photos], next(others)
             parts = range(min(workers, len(some)))
             batches.append([partial(loss, some[part::workers], more[part::workers]) for part in parts])
         return batches
 
-    groups = [Group(connector, RATE, DECAY), Group(adapter, RATE, DECAY)]
+    groups = [Group(connector, practice.rate, 0.0), Group(adapter, practice.rate, 0.0)]
     train(groups, epoch, plan, state=state, workers=workers, say=say, every=every)
     return {**connector, **adapter}

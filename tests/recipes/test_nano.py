@@ -19,12 +19,12 @@ from recipes import (
     nano_digits,
     nano_features,
     nano_fresh,
-    nano_lessons,
     nano_model,
     nano_naming,
     nano_photos,
     nano_retrieval,
     nano_reward,
+    nano_rooms,
     nano_teacher,
     nano_things,
 )
@@ -199,7 +199,7 @@ def beside(folder: Path, model: MultimodalLM) -> nano_beside.Beside:
     rooms = nano_asked.Album(store(folder / "indoors", names, 49, 24), rooms_asked(names), 1.0, 2)
     drawings = course(folder)
     made = nano_course.Course(photos(18), drawings.views, [rooms, *drawings.albums], [rooms])
-    teacher = nano_teacher.Teacher(rooms.rows, nano_lessons.looks(rooms.store), model.dual, KERNEL)
+    teacher = nano_teacher.Teacher(rooms.rows, nano_alike.looks(rooms.store), model.dual, KERNEL)
     seen = torch.stack([made.views[2 * index].float() for index in made.photos])
     things = nano_things.Things([photo.captions for photo in made.photos.values()], seen)
     return nano_beside.Beside(made, things, rooms.store, teacher, drawings.albums[0])
@@ -217,6 +217,24 @@ def test_beside_captions_all_kinds_are_asked_in_every_step(tmp_path: Path) -> No
     assert len(asked) == len(set(asked))
 
 
+def test_rooms_are_told_while_captions_stay(tmp_path: Path) -> None:
+    model, said = tiny(adapter=True), []
+    names = [f"{number}.jpg" for number in range(12)]
+    rooms = nano_asked.Album(store(tmp_path / "indoors", names, 49, 24), rooms_asked(names), 1.0, 2)
+    made = nano_course.Course(photos(18), course(tmp_path).views, [rooms], [rooms])
+    teacher = nano_teacher.Teacher(rooms.rows, nano_alike.looks(rooms.store), model.dual, KERNEL)
+    before = model.connectors["image"].get_parameter("linear_1.weight").clone()
+    plan = Plan(steps=12, warmup=1)
+    tensors = nano_rooms.run(model, made, rooms.store, teacher, plan, None, said.append, workers=1, every=1)
+    assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
+    changed = [float(text.split("changed ")[1].split()[0]) for text in said]
+    assert changed[0] == pytest.approx(0.0, abs=1e-5)
+    assert all(value < 0.01 for value in changed), changed
+    told = [float(text.split("loss ")[1].split()[0]) for text in said]
+    assert told[-1] < told[0]
+    assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
+
+
 def test_what_captions_agree_on_is_asked(tmp_path: Path) -> None:
     pack = ("two dogs play", "Two dogs run", "two dogs", "a red ball", "the red ball")
     rows = [nano_data.Photo("pack.jpg", "train", pack)]
@@ -229,7 +247,9 @@ def test_captions_are_practised_beside_questions(tmp_path: Path) -> None:
     model, said = tiny(adapter=True), []
     before = model.connectors["image"].get_parameter("linear_1.weight").clone()
     plan, others = Plan(steps=3, warmup=1), beside(tmp_path, model)
-    tensors = nano_reward.run(model, others.course, others, plan, tmp_path / "state", said.append, workers=1, every=1)
+    tensors = nano_reward.run(
+        model, others.course, others, nano_reward.Practice(12, 2e-4), plan, tmp_path / "state", said.append, workers=1, every=1
+    )
     assert not torch.equal(tensors["connectors.image.linear_1.weight"], before)
     assert all("reward" in text and "loss" in text for text in said)
     assert {name.split(".")[0] for name in tensors} == {"connectors", "base_model"}
