@@ -28,7 +28,7 @@ def test_sound_and_language_weigh_against_each_other() -> None:
 
 
 def test_a_text_that_a_hearing_did_not_find_counts_there_as_its_worst() -> None:
-    """A cat: (-.4 - .2) / 2 = -.3, the third place of the second hearing; the cat: (-.1 - .9) / 2 = -.5."""
+    """A cat: (-.4 - .2) / 2 = -.3, the second text of the second hearing; the cat: (-.1 - .9) / 2 = -.5."""
     hearings: list[Texts] = [[("the cat sat", -0.1), ("the cat's hat", -0.4)], [("the cat's hat", -0.9), ("a cat sat", -0.2)]]
     assert Careful(lambda _: 0.0).choose(hearings) == (1, 1)
 

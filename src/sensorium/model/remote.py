@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -179,16 +180,15 @@ def open(  # noqa: A001 - `remote.open(...)` is how it reads
     """
     settings = read_settings(name, args)
     wire = Wire(settings, _key(settings.key_variable))
-    try:
+    with ExitStack() as undo:
+        undo.callback(wire.close)
         model, owner = _model(wire, settings)
         named = settings.model_copy(update={"model": model})
         wire.settings = named
         spoken = OWNERS.get(owner, "openai") if settings.dialect == "auto" else settings.dialect
         dialect = DIALECTS[spoken]
         offer = probe(wire, model, settings.scoring, dialect.prompt_logprobs, settings.limit_field)
-    except BaseException:
-        wire.close()
-        raise
+        undo.pop_all()
     kind = RemoteModel if offer.way == "none" else ScoringRemoteModel
     return kind(wire, named, Found(model, dialect, offer), Sender(named, limits or Limits(), access or Access()))
 
