@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,11 +39,7 @@ def media(*lengths: int) -> list[Tensor]:
 
 
 def size(folder: Path) -> int:
-    total = 0
-    for path in folder.glob("??/*"):
-        with suppress(FileNotFoundError):  # another process may just have removed it
-            total += path.stat().st_size
-    return total
+    return sum(path.stat().st_size for path in folder.glob("??/*"))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.float32, 0.0)])
@@ -96,6 +91,20 @@ def test_bytes_are_bounded_and_the_least_used_go_first(tmp_path: Path) -> None:
     assert cached.misses == missed + 1
 
 
+def test_what_a_crash_left_is_counted_and_goes_first(tmp_path: Path) -> None:
+    cached = CachedEncoder(Patches(), tmp_path, limit=20_000)
+    cached(media(400))
+    kept = cached._path(media(400)[0])
+    (kept.parent / "half.partial").write_bytes(bytes(18_000))
+    (tmp_path / "held").write_text("")
+    cached([torch.ones(400)])
+    assert size(tmp_path) < 4_000
+    assert kept.exists()
+    assert int((tmp_path / "held").read_text()) == size(tmp_path)
+    cached([torch.ones(40_000)])
+    assert size(tmp_path) < 4_000, "features larger than the limit push nothing out"
+
+
 def test_a_file_cut_short_is_made_again(tmp_path: Path) -> None:
     cached = CachedEncoder(Patches(), tmp_path)
     wanted = cached(media(16)).x_BTD
@@ -136,19 +145,21 @@ def test_encoders_remember_only_while_they_are_frozen(tmp_path: Path) -> None:
 
 def test_several_processes_share_a_folder(tmp_path: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path\n"
+        "import fcntl, sys, torch; from pathlib import Path\n"
         "from tests.training.test_cached import CachedEncoder, Patches, size\n"
         "folder, chance = Path(sys.argv[1]), torch.Generator().manual_seed(int(sys.argv[2]))\n"
         "cached, plain = CachedEncoder(Patches(), folder, limit=40_000, dtype=torch.float32), Patches()\n"
         "for _ in range(150):\n"
         "    some = [torch.full((400,), float(n)) for n in torch.randint(0, 60, (3,), generator=chance)]\n"
         "    assert torch.equal(cached(some).x_BTD, plain(some).x_BTD)\n"
-        "    assert size(folder) <= 44_000\n"
+        "    with (folder / 'held').open() as ledger:\n"  # else the sum is of files that were never there together
+        "        fcntl.flock(ledger, fcntl.LOCK_EX)\n"
+        "        assert size(folder) <= 40_000\n"
     )
     root = Path(__file__).parents[2]
     where = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
     running = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(number)], env=where, cwd=root) for number in range(2)
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(number)], env=where, cwd=root) for number in range(4)
     ]
-    assert [process.wait() for process in running] == [0, 0]
+    assert [process.wait() for process in running] == [0] * 4
     assert not list(tmp_path.glob("??/*.partial"))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class CachedEncoder:
     Args:
         encoder: frozen and in evaluation mode.
         folder: may be shared by processes and by encoders. limit: bytes in it at most, all encoders together; what was not
-            used for longest goes first.
+            used for longest goes first, and what is larger than all of it is not kept.
         dtype: on disk; float16 rounds to 11 bits and halves the room.
 
     Raises:
@@ -44,7 +44,6 @@ class CachedEncoder:
         self._check_frozen()
         self._versions = self._count_changes()
         self._mark = fingerprint(encoder) + str(dtype)
-        self._written = limit  # look at the folder before the first write
         folder.mkdir(parents=True, exist_ok=True)
 
     @torch.no_grad()
@@ -72,30 +71,38 @@ class CachedEncoder:
         return self.folder / name[:2] / f"{name}.npy"
 
     def _write(self, path: Path, features_TD: Tensor) -> None:
-        """Whole or not at all."""
+        """Whole or not at all, and one process at a time, so that the bound holds however many share the folder."""
+        file = io.BytesIO()
+        np.save(file, features_TD.contiguous().numpy(), allow_pickle=False)
+        size = file.tell()
+        if size > self.limit:
+            return
         path.parent.mkdir(exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}.partial")
-        with fresh.open("wb") as file:
-            np.save(file, features_TD.contiguous().numpy(), allow_pickle=False)
-        size = fresh.stat().st_size
-        self._written += size
-        if self._written > self.limit // 40:
-            self._make_room(size)
-        fresh.replace(path)
+        with (self.folder / "held").open("a+") as ledger:
+            fcntl.flock(ledger, fcntl.LOCK_EX)
+            held = self._held(ledger, size)
+            ledger.truncate(0)
+            ledger.write(str(held))  # before the file is there: a crash between the two counts too much, never too little
+            ledger.flush()
+            fresh = path.with_suffix(".partial")
+            fresh.write_bytes(file.getbuffer())
+            fresh.replace(path)
 
-    def _make_room(self, size: int) -> None:
-        """Delete what was not used for longest, if the folder is nearly full; one process at a time."""
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            files = sorted(_files(self.folder))
-            held = sum(each for _, each, _ in files) + size
-            target = self.limit * 8 // 10 if held > self.limit * 9 // 10 else held
-            for _, each, path in files:
-                if held <= target:
-                    break
-                path.unlink(missing_ok=True)
-                held -= each
-        self._written = 0
+    def _held(self, ledger: TextIO, size: int) -> int:
+        """Bytes held with `size` more; past the limit, after counting anew, what was not used for longest goes first."""
+        ledger.seek(0)
+        said = ledger.read()
+        if said.isdigit() and int(said) + size <= self.limit:
+            return int(said) + size
+        files = sorted(_files(self.folder))
+        held = sum(each for _, each, _ in files) + size
+        target = self.limit * 8 // 10 if held > self.limit else held
+        for _, each, path in files:
+            if held <= target:
+                break
+            path.unlink(missing_ok=True)
+            held -= each
+        return held
 
     def _check_frozen(self) -> None:
         if self.encoder.training or any(parameter.requires_grad for parameter in self.encoder.parameters()):
@@ -166,15 +173,10 @@ def _read(path: Path) -> Tensor | None:
 
 
 def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """(last use, bytes, path) of every file; those being written are left alone, and found again when they are done."""
+    """(last use, bytes, path) of every file, those a crash left half written too; who counts is the only one who writes."""
     for path in folder.glob("??/*"):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        if path.suffix == ".partial" and status.st_mtime > time.time() - 3600:
-            continue
-        yield status.st_mtime, status.st_size, path
+        status = path.stat()
+        yield (0.0 if path.suffix == ".partial" else status.st_mtime), status.st_size, path
 
 
 def _padded(features: Sequence[Tensor]) -> Features:
