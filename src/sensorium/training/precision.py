@@ -8,17 +8,18 @@ from typing import Any, Literal
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
+Format = Literal["fp32", "bf16"]
+Precision = Literal["auto"] | Format
 
 
-def chosen(precision: Precision) -> Literal["fp32", "bf16"]:
+def chosen(precision: Precision) -> Format:
     """The format of a run's matrix products; `auto` measures. A run keeps it when it is resumed."""
     if precision != "auto":
         return precision
     return "bf16" if fast_dtype() is torch.bfloat16 else "fp32"
 
 
-def casting(precision: Literal["fp32", "bf16"]) -> AbstractContextManager[Any]:
+def casting(precision: Format) -> AbstractContextManager[Any]:
     """Autocast around a forward pass: products in bf16, weights and everything delicate in fp32."""
     return torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
 

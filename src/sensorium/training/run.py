@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,25 +24,25 @@ from sensorium.nn.peft import save_adapter
 from sensorium.objectives.next_token import Encoders
 from sensorium.parts import Sample
 from sensorium.training import gate
-from sensorium.training.average import Average
 from sensorium.training.cached import remembered
 from sensorium.training.config import Settings
-from sensorium.training.distributed import Learner, Sharded, Through, Together, World, collect, spread, whole
+from sensorium.training.distributed import Learner, Sharded, Through, Together, World, collect, spread
 from sensorium.training.energy import start_meter
 from sensorium.training.feed import Watched
 from sensorium.training.live import live_view
-from sensorium.training.loop import Alone, Exchange, Keeper, Loop, Rig, Step
+from sensorium.training.loop import Alone, Exchange, Keeper, Loop, Rig
 from sensorium.training.optimizer import Group, Part, arrange, part_of
-from sensorium.training.precision import Precision, casting, chosen
+from sensorium.training.precision import Format, Precision, casting, chosen
 from sensorium.training.recompute import recomputing
 from sensorium.training.runlog import RunFolder, circumstances
 from sensorium.training.schedule import Cosine, Schedule, Timetable
 from sensorium.training.sentinel import accuse
 from sensorium.training.sharded import SharedStates
-from sensorium.training.state import Place, States
+from sensorium.training.state import States
 from sensorium.training.task import Task
 from sensorium.training.trail import Trail
 from sensorium.training.truth import Judge, Truth
+from sensorium.training.witness import Witness
 
 OBJECTIVE = "objective"
 """The part of what objectives learn themselves."""
@@ -189,48 +189,22 @@ class Run:
         tasks = [replace(task, feed=watched[task.name]) for task in tasks]
         groups = [*arrange(model, {key: part for key, part in parts.items() if key != OBJECTIVE}), *_own(tasks, parts)]
         together = Together(self.world) if self.world.size > 1 else None
-        if together is not None and training.workers > 1 and any(task.gathered for task in tasks):
-            problem = f"of {training.workers} let parts of a batch run out of step, where all processes compare them"
-            raise RequestError("training.workers", problem, "Set it to 1; several processes use several cores already")
-        wanted = training.precision
-        precision = self.files.facts.get("precision") or chosen(wanted)
-        if together is not None:  # a measured choice may differ between processes
-            precision = together.told(precision)[0]
-            torch.manual_seed(self.seed + self.world.rank)  # dropout and masks of its own in each
+        _check_company(tasks, training, together)
+        precision = self._precision(training, together)
         facts = {"precision": precision, "data": {**self.files.facts.get("data", {}), name: data}}
         self.files.note(**facts, learning=_counts(groups))
         cast = partial(casting, precision)
         timetable = Timetable(training.schedule, training.steps, training.patience, training.minutes)
         learner: nn.Module = model
         learned = tasks
-        shards = training.shards
-        if together is not None and shards:
-            if training.average:
-                problem = "keeps an average of the parameters, which shards cannot show"
-                raise RequestError("training.average", problem, "Set it to 0, or training.shards=false")
+        if training.shards and together is not None:
             learner, groups = spread(model, groups, self.world)
             together = Sharded(self.world, learner)
             learned = [replace(task, objective=Through(task.objective)) for task in tasks]
         exchange: Exchange = Alone() if together is None else together
         judge, trail = Judge(model, tasks, training.truth, cast), Trail(self.log, self.files.rows, watched, name, exchange)
         live = live_view(training.live, self.folder / "live") if self.world.first else None
-
-        def tell(step: Step) -> None:
-            judge.felt(step.norms)
-            trail.step(step)
-            if live is not None:
-                live(step.step, {**step.terms, "rate": step.rate, "norm": step.norm})
-
-        def evaluate(place: Place, average: Average) -> float | None:
-            learning = {part_of(path) for group in groups if group.thaw < place.step for path in group.parameters}
-            gathered: AbstractContextManager[None] = whole(learner) if isinstance(learner, Learner) else nullcontext()
-            with gathered, average.shown():
-                verdict = judge(place.step, learning)
-            trail.evaluation(place.step, verdict.values)
-            if live is not None:
-                live(place.step, {f"held/{key}": value for key, value in verdict.values.items()})
-            return verdict.loss
-
+        witness = Witness(judge, trail, live, learner, groups)
         modules = [model, *(task.objective for task in tasks if isinstance(task.objective, nn.Module))]
         states = self.folder / "states" / name
         keeper: Keeper = States(states, training.keep) if together is None else SharedStates(states, together, training.keep)
@@ -244,9 +218,9 @@ class Run:
             keeper=keeper,
             save_minutes=training.save_minutes,
             save_every=training.save_every,
-            tell=tell,
+            tell=witness.step,
             warn=lambda text: self.log("warning", text=text),
-            evaluate=evaluate,
+            evaluate=witness.evaluate,
             evaluate_every=training.evaluate_every,
             best=training.patience > 0,
             accuse=partial(accuse, modules),
@@ -263,6 +237,15 @@ class Run:
         self.outcomes[name] = outcome
         self.log("end", training=name, step=place.step, minutes=place.minutes, early=timetable.stopped, best=best)
         return outcome
+
+    def _precision(self, training: Training, together: Together | None) -> Format:
+        """The format to train in: what this run began with, or what was chosen or measured now, the same in all processes."""
+        wanted = training.precision
+        precision: Format = self.files.facts.get("precision") or chosen(wanted)
+        if together is not None:  # a measured choice may differ between processes
+            precision = together.told(precision)[0]
+            torch.manual_seed(self.seed + self.world.rank)  # dropout and masks of its own in each
+        return precision
 
     def export(self, model: MultimodalLM, base: str, samples: Sequence[Sample] = ()) -> Path:
         """Write `model/` in the run's folder: the one checkpoint folder, with a card of what was measured; and its language
@@ -305,6 +288,18 @@ class Run:
         if unread := self.config.unread():
             problem = f"was read by nothing: it had no effect{_others(unread)}"
             raise RequestError(f"setting {unread[0]}", problem, "Take it out, or use it; what was trained is kept")
+
+
+def _check_company(tasks: Sequence[Task[Any]], training: Training, together: Together | None) -> None:
+    """What several processes cannot do."""
+    if together is None:
+        return
+    if training.workers > 1 and any(task.gathered for task in tasks):
+        problem = f"of {training.workers} let parts of a batch run out of step, where all processes compare them"
+        raise RequestError("training.workers", problem, "Set it to 1; several processes use several cores already")
+    if training.shards and training.average:
+        problem = "keeps an average of the parameters, which shards cannot show"
+        raise RequestError("training.average", problem, "Set it to 0, or training.shards=false")
 
 
 def _own(tasks: Sequence[Task[Any]], parts: Mapping[str, Part | None]) -> list[Group]:
