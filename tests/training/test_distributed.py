@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from sensorium.errors import CheckpointError, RequestError
-from sensorium.training.distributed import Together, World, join, share, spread
+from sensorium.training.distributed import Together, World, join, share
 from sensorium.training.loop import Group
 from sensorium.training.optimizer import Part, adamw
 from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.sharded import SharedStates
+from sensorium.training.spread import spread
 from sensorium.training.state import Held
 from sensorium.training.task import Task
 from tests.training.together import Squares, Towers, Turns, compared, process, run, whole_run

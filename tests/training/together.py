@@ -17,12 +17,13 @@ from sensorium.objectives.contrastive import Contrast, Doubt
 from sensorium.objectives.hallucination import HallucinationContrast
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.paired import PairBatch, Paired
-from sensorium.training.distributed import Learner, Sharded, Together, World, collect, join, leave, share, spread
+from sensorium.training.distributed import Together, World, join, leave, share
 from sensorium.training.loop import Alone, Group, Loop, Rig, Step
 from sensorium.training.optimizer import Part
 from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.schedule import Plan
 from sensorium.training.sharded import SharedStates
+from sensorium.training.spread import Learner, Sharded, collect, spread
 from sensorium.training.task import Task
 
 

@@ -26,7 +26,7 @@ from sensorium.parts import Sample
 from sensorium.training import gate
 from sensorium.training.cached import remembered
 from sensorium.training.config import Settings
-from sensorium.training.distributed import Learner, Sharded, Through, Together, World, collect, spread
+from sensorium.training.distributed import Together, World
 from sensorium.training.energy import start_meter
 from sensorium.training.feed import Watched
 from sensorium.training.live import live_view
@@ -38,6 +38,7 @@ from sensorium.training.runlog import RunFolder, circumstances
 from sensorium.training.schedule import Cosine, Schedule, Timetable
 from sensorium.training.sentinel import accuse
 from sensorium.training.sharded import SharedStates
+from sensorium.training.spread import Learner, Sharded, Through, collect, spread
 from sensorium.training.state import States
 from sensorium.training.task import Task
 from sensorium.training.trail import Trail
