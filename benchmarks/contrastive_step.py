@@ -33,7 +33,7 @@ from sensorium.model.config import ViTTower
 from sensorium.model.joint_config import word_tokenizer
 from sensorium.model.pair import Pair, PairConfig
 from sensorium.objectives.contrastive import Contrast
-from sensorium.training.loop import Group, adamw
+from sensorium.training.optimizer import Group, adamw
 
 CONTEXT, SIZE, PATCH, WIDTH = 77, 64, 8, 192
 

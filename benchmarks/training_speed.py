@@ -51,7 +51,9 @@ from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Image, Message, Sample, Text, Use
 from sensorium.training.cached import CachedEncoder
-from sensorium.training.loop import Group, Loop, Rig, Step
+from sensorium.training.loop import Loop
+from sensorium.training.optimizer import Group
+from sensorium.training.rig import Rig, Step
 from sensorium.training.schedule import Plan
 from sensorium.training.task import Task
 

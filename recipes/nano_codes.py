@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipes.nano_data import LINES
+from recipes.nano_features import Say
 from recipes.nano_model import EMBED_RMS, trainable
 from sensorium.batch import Features, Modality, Piece, Shown
 from sensorium.data.packing import Tree, grow, pack
@@ -20,7 +21,9 @@ from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Audio, Message, Sample, Text, Use
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 QUESTION, OTHER = "Which digit is spoken?", "What is said?"
@@ -45,9 +48,8 @@ class Codes(nn.Module):
         """In training with some of another word's code and noise, as a connector that is not sure will give."""
         words_PD = self.words[features.x_BTD[:, 0, 0].long()]
         if self.training:
-            words_PD = words_PD.lerp(
-                self.words[torch.randint(len(self.words), (len(words_PD),))], MIXED * torch.rand(len(words_PD), 1)
-            )
+            other_PD = self.words[torch.randint(len(self.words), (len(words_PD),))]
+            words_PD = words_PD.lerp(other_PD, MIXED * torch.rand(len(words_PD), 1))
         x_PQD = words_PD[:, None] + self.slots
         if self.training:
             x_PQD = x_PQD + NOISE * torch.rand(len(x_PQD), 1, 1) * torch.randn_like(x_PQD)
@@ -69,9 +71,7 @@ def ask(model: MultimodalLM, features_TD: Tensor, heard: str, question: str, ans
     return grow(model.layout([Sample("sound", turns)], [shown], reply=False), [1.0])
 
 
-def learn(
-    model: MultimodalLM, words: Sequence[str], state: Path | None, say: Callable[[str], None], steps: int = STEPS
-) -> Codes:
+def learn(model: MultimodalLM, words: Sequence[str], state: Path | None, say: Say, steps: int = STEPS) -> Codes:
     """Each step asks for every word, alone and beside a line (often another word), and what other lines say."""
     tokenizer, embeddings_VD = model.layout.tokenizer, model.decoder.embed_tokens.weight.detach().float()
     ids = torch.tensor([tokenizer.encode(" " + word, add_special_tokens=False).ids[-1] for word in words])
@@ -83,9 +83,8 @@ def learn(
         chance = random.Random(seed)
         rows = [(number, heard, QUESTION, word) for number, word in enumerate(words) for heard in ("", chance.choice(beside))]
         rows += [(chance.randrange(len(words)), line, OTHER, line) for line in chance.sample(LINES, TALK)]
-        return objective(
-            model, pack([ask(model, torch.tensor([[float(n)]]), *row, as_sentence(word)) for n, *row, word in rows])
-        )
+        trees = [ask(model, torch.tensor([[float(number)]]), *row, as_sentence(word)) for number, *row, word in rows]
+        return objective(model, pack(trees))
 
     def epoch(number: int) -> list[Sequence[Thunk]]:
         return [[partial(loss, 100 * number + step)] for step in range(100)]

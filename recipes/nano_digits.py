@@ -21,7 +21,9 @@ from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.nearness import nearness
 from sensorium.training.features import FeatureStore
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -96,5 +96,4 @@ def sentences(model: MultimodalLM, photos: Sequence[Photo], file: Path, say: Say
             vectors_ID[some] = model.dual.text.vectors([texts[index] for index in some])
             say(f"sentences: {start + len(some)} of {len(order)}")
         save_file({"sentences": vectors_ID.half()}, file)
-    vectors_ID = load_file(file)["sentences"].float()
-    return vectors_ID.unflatten(0, (len(photos), -1))
+    return load_file(file)["sentences"].float().unflatten(0, (len(photos), -1))

@@ -16,7 +16,9 @@ from recipes.nano_model import trainable
 from sensorium.batch import Features
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.naming import Naming
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 RATE, BATCH, LEAST, MOST = 1e-3, 64, 8, 0.42

@@ -19,7 +19,9 @@ from sensorium.model.multimodal import MultimodalLM
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.parts import Image, Message, Sample, Text, Use
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 EPOCHS, BATCH = 4, 16

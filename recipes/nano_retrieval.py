@@ -17,7 +17,9 @@ from sensorium.heads.embedding import EmbeddingHead, ResidualMap
 from sensorium.objectives.contrastive import contrast
 from sensorium.objectives.loss import Loss
 from sensorium.training.features import FeatureStore
-from sensorium.training.loop import Epoch, Group, Thunk, train
+from sensorium.training.feed import Epoch, Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 EPOCHS, BATCH, RATE, DECAY, SCALE = 14, 512, 1e-3, 0.2, 20.0

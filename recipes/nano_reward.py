@@ -21,7 +21,9 @@ from sensorium.objectives.cider import CiderD, words
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.objectives.self_critical import SelfCritical
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 SHARE, TEMPERATURE, EPOCHS = 3.0, 0.7, 1000

@@ -26,7 +26,9 @@ from sensorium.objectives.distillation import Distillation, Lessons, Seen
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.next_token import NextToken
 from sensorium.training.features import FeatureStore
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.schedule import Plan
 
 ROOMS, HELD, RATE, SHARE, NEW = 12, 5, 3e-4, 2.0, 2 / 3

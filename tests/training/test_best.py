@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sensorium.training.average import Average
 from sensorium.training.distributed import Together, World
-from sensorium.training.loop import Group, Loop, Rig, Step
+from sensorium.training.loop import Loop
+from sensorium.training.optimizer import Group
+from sensorium.training.rig import Rig, Step
 from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.schedule import Constant, Timetable
 from sensorium.training.sharded import SharedStates

@@ -16,8 +16,7 @@ import torch
 
 from sensorium.errors import CheckpointError, RequestError
 from sensorium.training.distributed import Together, World, join, share
-from sensorium.training.loop import Group
-from sensorium.training.optimizer import Part, adamw
+from sensorium.training.optimizer import Group, Part, adamw
 from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.sharded import SharedStates
 from sensorium.training.spread import spread

@@ -19,7 +19,9 @@ from sensorium.errors import DataError, MediaError
 from sensorium.parts import Sample
 from sensorium.training.corpus import Share
 from sensorium.training.feed import Cycle, Rows, UnlearnableError
-from sensorium.training.loop import Alone, Group, Loop, Rig, Step
+from sensorium.training.loop import Loop
+from sensorium.training.optimizer import Group
+from sensorium.training.rig import Alone, Rig, Step
 from sensorium.training.schedule import Plan
 from sensorium.training.task import Task
 from tests.training.together import Squares, Towers

@@ -15,9 +15,10 @@ from sensorium.errors import CheckpointError, RequestError
 from sensorium.objectives.loss import Loss
 from sensorium.training.average import Average
 from sensorium.training.feed import Cycle
-from sensorium.training.loop import Loop, Rig, Step
+from sensorium.training.loop import Loop
 from sensorium.training.optimizer import Group, Part, arrange
 from sensorium.training.recompute import recomputing
+from sensorium.training.rig import Rig, Step
 from sensorium.training.schedule import Constant, Timetable
 from sensorium.training.state import Held, Place, States
 from sensorium.training.task import Task

@@ -13,7 +13,9 @@ from torch import nn
 from sensorium.errors import CheckpointError
 from sensorium.objectives.loss import Loss
 from sensorium.training.features import FeatureStore
-from sensorium.training.loop import Group, Thunk, train
+from sensorium.training.feed import Thunk
+from sensorium.training.loop import train
+from sensorium.training.optimizer import Group
 from sensorium.training.precision import fast_dtype
 from sensorium.training.schedule import Plan
 

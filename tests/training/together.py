@@ -18,8 +18,9 @@ from sensorium.objectives.hallucination import HallucinationContrast
 from sensorium.objectives.loss import Loss
 from sensorium.objectives.paired import PairBatch, Paired
 from sensorium.training.distributed import Together, World, join, leave, share
-from sensorium.training.loop import Alone, Group, Loop, Rig, Step
-from sensorium.training.optimizer import Part
+from sensorium.training.loop import Loop
+from sensorium.training.optimizer import Group, Part
+from sensorium.training.rig import Alone, Rig, Step
 from sensorium.training.run import Recipe, Run, Training
 from sensorium.training.schedule import Plan
 from sensorium.training.sharded import SharedStates

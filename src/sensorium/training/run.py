@@ -30,10 +30,11 @@ from sensorium.training.distributed import Together, World
 from sensorium.training.energy import start_meter
 from sensorium.training.feed import Watched
 from sensorium.training.live import live_view
-from sensorium.training.loop import Alone, Exchange, Keeper, Loop, Rig
+from sensorium.training.loop import Loop
 from sensorium.training.optimizer import Group, Part, arrange, part_of
 from sensorium.training.precision import Format, Precision, casting, chosen
 from sensorium.training.recompute import recomputing
+from sensorium.training.rig import Alone, Exchange, Keeper, Rig
 from sensorium.training.runlog import RunFolder, circumstances
 from sensorium.training.schedule import Cosine, Schedule, Timetable
 from sensorium.training.sentinel import accuse

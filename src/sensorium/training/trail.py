@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sensorium.data.fault import Tally
 from sensorium.training.feed import Watched
-from sensorium.training.loop import Exchange, Step
+from sensorium.training.rig import Exchange, Step
 from sensorium.training.truth import account
 
 Row = Mapping[str, Any]

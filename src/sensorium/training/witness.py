@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from sensorium.training.average import Average
-from sensorium.training.loop import Step
 from sensorium.training.optimizer import Group, part_of
+from sensorium.training.rig import Step
 from sensorium.training.spread import Learner, whole
 from sensorium.training.state import Place
 from sensorium.training.trail import Trail
