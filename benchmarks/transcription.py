@@ -28,7 +28,8 @@ from sensorium.encoders import audio
 from sensorium.encoders.spectrogram import RATE, log_mel
 from sensorium.estimate import estimate
 from sensorium.language import speech
-from sensorium.language.dictation import Search, SpeechTokens
+from sensorium.language.dictation import Search
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.media.audio import Sound, decode
 from sensorium.model.ctranslate2 import read_ctranslate2
 from sensorium.model.hearings import Careful, judge_of

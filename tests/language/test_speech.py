@@ -11,8 +11,9 @@ from transformers.generation.logits_process import WhisperTimeStampLogitsProcess
 
 from sensorium.batch import Features
 from sensorium.errors import CheckpointError, RequestError
-from sensorium.language.dictation import Rules, Search, SpeechTokens, _Hunt, dictate, spoken_language
+from sensorium.language.dictation import Rules, Search, _Hunt, dictate, spoken_language
 from sensorium.language.speech import SpeechCache, SpeechConfig, SpeechDecoder, names_from_hf, names_to_hf
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.nn.trace import Trace
 
 TOY = SpeechConfig(vocab=90, dim=32, layers=2, heads=4, inner=48, positions=40)

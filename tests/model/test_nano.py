@@ -14,7 +14,8 @@ from sensorium.encoders.cnn import EfficientNetConfig
 from sensorium.errors import CheckpointError, DependencyError, SensoriumError
 from sensorium.model import checkpoint, nano
 from sensorium.model.config import EfficientNetTower
-from sensorium.model.nano import EYES, SOURCES, Source, assemble, fingerprint, read_trained, sources
+from sensorium.model.nano import assemble, fingerprint, read_trained, sources
+from sensorium.model.nano_parts import EYES, SOURCES, Source
 from sensorium.model.presets import nano_config
 from sensorium.parts import Message, Text
 from tests.model.nano_shapes import write_trained

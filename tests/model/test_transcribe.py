@@ -14,8 +14,9 @@ from tokenizers.models import WordLevel
 from sensorium.batch import Features
 from sensorium.encoders.audio import AudioEncoder, WhisperConfig
 from sensorium.errors import RequestError
-from sensorium.language.dictation import STEP, Dictation, Search, SpeechTokens
+from sensorium.language.dictation import STEP, Dictation, Search
 from sensorium.language.speech import SpeechConfig, SpeechDecoder
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.media.audio import Sound, encode_wav
 from sensorium.model import transcribe as module
 from sensorium.model.segments import covered, readings

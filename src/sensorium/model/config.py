@@ -28,8 +28,8 @@ from sensorium.fusion.qformer import QFormerConfig
 from sensorium.fusion.resampler import ResamplerConfig
 from sensorium.heads.embedding import EmbeddingConfig
 from sensorium.language.config import DecoderConfig
-from sensorium.language.dictation import SpeechTokens
 from sensorium.language.speech import SpeechConfig
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.model.reading import Policy
 from sensorium.nn.closed import ClosedConfig
 from sensorium.nn.lora import LoraConfig

@@ -21,8 +21,8 @@ from sensorium.fusion.projector import ProjectorConfig
 from sensorium.fusion.resampler import ResamplerConfig
 from sensorium.heads.embedding import EmbeddingConfig
 from sensorium.language.config import DecoderConfig
-from sensorium.language.dictation import SpeechTokens
 from sensorium.language.speech import SpeechConfig
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.model.build import build
 from sensorium.model.config import (
     Blueprint,

@@ -16,8 +16,8 @@ from sensorium.encoders.text import BertConfig
 from sensorium.encoders.vit_config import ViTConfig
 from sensorium.errors import CheckpointError
 from sensorium.language import speech
-from sensorium.language.dictation import SpeechTokens
 from sensorium.language.speech import SpeechConfig
+from sensorium.language.speech_tokens import SpeechTokens
 from sensorium.model.checkpoint import read_tokenizer
 from sensorium.model.config import Speech, Text, ViTTower, WhisperTower
 from sensorium.model.tensors import read_json, read_tensors

@@ -18,8 +18,9 @@ from sensorium.batch import Features
 from sensorium.encoders.audio import STEPS, AudioEncoder
 from sensorium.encoders.spectrogram import log_mel
 from sensorium.errors import RequestError
-from sensorium.language.dictation import STEP, Dictation, Said, Search, SpeechTask, SpeechTokens, dictate, spoken_language
+from sensorium.language.dictation import STEP, Dictation, Said, Search, dictate, spoken_language
 from sensorium.language.speech import SpeechDecoder
+from sensorium.language.speech_tokens import SpeechTask, SpeechTokens
 from sensorium.media.audio import Sound, chunks, decode
 from sensorium.model.hearings import Careful, with_times
 from sensorium.model.segments import Segment, Times, heard_up_to, readings, shared, silent, timed
