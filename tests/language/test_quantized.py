@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -213,6 +214,32 @@ def test_adapters_work_for_the_rows_that_are_on(rows_B: Tensor | bool | None) ->
     assert step.used == 1
     assert (got[0] - got[1]).abs().max() < 0.05 * got[0].abs().max()
     assert (got[0] - got[1]).abs().mean() < 0.003 * got[0].abs().max()
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("bits", [8, None], ids=["int8", "fp32"])
+@torch.no_grad()
+def test_several_sets_of_adapters_work_each_for_its_own_rows(bits: Bits | None) -> None:
+    decoder = quantize(_decoder(), bits) if bits else _decoder()
+    first = add_lora(decoder, LoraConfig(r=3, alpha=12.0))
+    second = add_lora(decoder, LoraConfig(r=5, alpha=10.0, targets=("q_proj", "down_proj")), "second")
+    for name, weight in decoder.named_parameters():
+        if "lora_B" in name:
+            weight.normal_()
+    step = NativeStep()
+    apart = []
+    for of_first, of_second in ((True, False), (False, True), ([1, 0, 1], [0, 1, 1]), (True, [0, 0, 1])):
+        rows = [torch.tensor(one, dtype=torch.bool) if isinstance(one, list) else one for one in (of_first, of_second)]
+        got = []
+        with first.rows(rows[0]), second.rows(rows[1]):
+            for decoder.step in (None, step):
+                cache = KVCache(decoder.config, 3, 20)
+                decoder(decoder.embed(_ids(3, 9)), cache=cache)
+                got.append(decoder(decoder.embed(_ids(3, 1)), cache=cache))
+        assert (got[0] - got[1]).abs().max() < (0.05 if bits else 1e-5) * got[0].abs().max()
+        apart.append(got[1])
+    assert step.used == 4
+    assert all((one - other).abs().max() > 0.1 for one, other in pairwise(apart))
 
 
 @pytest.mark.usefixtures("compiled")

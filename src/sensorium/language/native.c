@@ -132,10 +132,16 @@ INLINE float dot(const float *a, const float *b, int n) {
 /* ---- what Python describes (mirrored in native.py and step.py) ---- */
 
 typedef struct {
-    int32_t kind, in, out, rank, adapter; /* rank 0: no adapter; adapter: which row of Call.on switches it */
-    float strength;                       /* of the adapter */
+    int32_t rank, which; /* row of Call.on that switches it */
+    float strength;
+    const float *down, *up; /* [rank][in], [out][rank] */
+} Adapter;
+
+typedef struct {
+    int32_t kind, in, out, adapters;
     const void *weight, *scale;
-    const float *bias, *down, *up; /* down [rank][in], up [out][rank] */
+    const float *bias;
+    const Adapter *adapter;
 } Linear;
 
 typedef struct {
@@ -157,7 +163,7 @@ typedef struct {
     float *hidden, *cache; /* cache [layer][2][row][kv_head][capacity][head_dim] */
     const int32_t *lengths, *positions;
     const float *cosines[2], *sines[2]; /* [position][head_dim] */
-    const uint8_t *on;                  /* [adapter][row] */
+    const uint8_t *on;                  /* [which adapters][row] */
 } Call;
 
 /* ---- activations ---- */
@@ -287,8 +293,11 @@ typedef struct { /* where results go */
     float *out;
     int64_t stride;
     int add;            /* to what is there */
-    const float *small; /* [row][rank] of the adapter, or NULL */
+    const float *small; /* of each adapter [row][rank], or NULL */
+    const Call *call;   /* that switches them */
 } Output;
+
+INLINE int working(const Adapter *a, const Call *c, int64_t row) { return c->on[(int64_t)a->which * c->rows + row]; }
 
 static void block_rows(const Linear *l, int64_t block, Input in, int64_t rows, Output to) {
     int64_t first = block * BLOCK, count = l->out - first < BLOCK ? l->out - first : BLOCK;
@@ -303,11 +312,14 @@ static void block_rows(const Linear *l, int64_t block, Input in, int64_t rows, O
             float part[BLOCK], *y = to.out + (row + t) * to.stride + first;
             if (count == BLOCK && !l->bias && !to.small) { store(y, to.add ? load(y) + out[t] : out[t]); continue; }
             store(part, out[t]);
-            for (int64_t r = 0; r < count; r++) {
-                if (l->bias) part[r] += l->bias[first + r];
-                if (to.small) part[r] += dot(l->up + (first + r) * l->rank, to.small + (row + t) * l->rank, l->rank);
-                y[r] = to.add ? y[r] + part[r] : part[r];
+            if (l->bias) for (int64_t r = 0; r < count; r++) part[r] += l->bias[first + r];
+            const float *small = to.small;
+            for (int i = 0; small && i < l->adapters; small += rows * l->adapter[i++].rank) {
+                const Adapter *a = l->adapter + i;
+                if (!working(a, to.call, row + t)) continue;
+                for (int64_t r = 0; r < count; r++) part[r] += dot(a->up + (first + r) * a->rank, small + (row + t) * a->rank, a->rank);
             }
+            for (int64_t r = 0; r < count; r++) y[r] = to.add ? y[r] + part[r] : part[r];
         }
         row += tokens;
     }
@@ -516,24 +528,29 @@ typedef struct {
     Input wide, heads, inner; /* what the layers read: of width dim, heads * head_dim and inner */
     float *stream, *added;    /* [row][dim]; what a layer gives before its norm */
     float *qkv, *gate, *partial, *scores;
-    float *small[7]; /* of q k v o gate up down: [row][rank] */
+    float *small[7]; /* of q k v o gate up down: of each adapter [row][rank] */
 } Step;
 
 INLINE const Linear *linear_of(const Layer *l, int i) { return &l->q + i; }
 
-/* The adapter's inner product for one row; zeros where it is switched off. */
+/* The inner products of the adapters that work for one row. */
 static void shrink(Step *s, const Layer *layer, int from, int to, Input in, int64_t row) {
     for (int i = from; i < to; i++) {
         const Linear *l = linear_of(layer, i);
-        float *small = s->small[i] + row * l->rank;
-        int on = l->rank && s->c->on[(int64_t)l->adapter * s->c->rows + row];
-        for (int r = 0; r < l->rank; r++) small[r] = on ? l->strength * dot(l->down + (int64_t)r * l->in, in.x + row * in.width, l->in) : 0;
+        float *small = s->small[i];
+        for (int k = 0; k < l->adapters; small += s->c->rows * l->adapter[k++].rank) {
+            const Adapter *a = l->adapter + k;
+            if (!working(a, s->c, row)) continue;
+            for (int r = 0; r < a->rank; r++)
+                small[row * a->rank + r] = a->strength * dot(a->down + (int64_t)r * l->in, in.x + row * in.width, l->in);
+        }
     }
 }
 
 static void product(Step *s, const Layer *layer, int i, Input in, int64_t from, int64_t to, Output out) {
     const Linear *l = linear_of(layer, i);
-    out.small = l->rank ? s->small[i] : NULL;
+    out.small = l->adapters ? s->small[i] : NULL;
+    out.call = s->c;
     for (int64_t b = from; b < to; b++) block_rows(l, b, in, s->c->rows, out);
 }
 
@@ -855,7 +872,12 @@ int sensorium_step(const Model *m, const Call *c, int threads) {
         s.scores = take(items * s.splits * group * ((c->capacity / s.splits + 32) & ~15), 4);
         for (int i = 0; i < 7; i++) {
             int64_t rank = 0;
-            for (int64_t l = 0; l < m->layers; l++) { int r = linear_of(m->layer + l, i)->rank; rank = r > rank ? r : rank; }
+            for (int64_t l = 0; l < m->layers; l++) {
+                const Linear *one = linear_of(m->layer + l, i);
+                int64_t all = 0;
+                for (int k = 0; k < one->adapters; k++) all += one->adapter[k].rank;
+                rank = all > rank ? all : rank;
+            }
             s.small[i] = take(rows * rank, 4);
         }
         if (!(good = enough())) break;

@@ -35,13 +35,25 @@ class NativeUnavailable(RuntimeWarning):
     """Compiled code cannot be used; says why and what it costs."""
 
 
+class CAdapter(ctypes.Structure):
+    """`Adapter` of native.c."""
+
+    _fields_ = (
+        ("rank", ctypes.c_int32),
+        ("which", ctypes.c_int32),
+        ("strength", ctypes.c_float),
+        ("down", ctypes.c_void_p),
+        ("up", ctypes.c_void_p),
+    )
+
+
 class CLinear(ctypes.Structure):
     """`Linear` of native.c."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("kind", "inputs", "outputs", "rank", "adapter")),
-        ("strength", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "bias", "down", "up")),
+        *((name, ctypes.c_int32) for name in ("kind", "inputs", "outputs", "adapters")),
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "bias")),
+        ("adapter", ctypes.POINTER(CAdapter)),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.language.cache import KVCache
-from sensorium.language.native import CCall, CLayer, CLinear, CModel, Native, native
+from sensorium.language.native import CAdapter, CCall, CLayer, CLinear, CModel, Native, native
 from sensorium.nn.lora import LoraLinear, Switch
 from sensorium.nn.rope import Rope, turn
 
@@ -37,7 +37,7 @@ class NativeStep:
     rotary form, every activation of `nn.mlp`
     rows of uneven length, padding rows, positions of the caller's      compiled
     int8, int4 and fp32 layers, mixed at will                           compiled
-    LoRA on any layer, each row on or off                               compiled
+    LoRA on any layer, several sets too, each row on or off             compiled
     more than one position; no cache; a mask of the caller's            layer by layer
     a trace, inserts, gradients                                         layer by layer
     DoRA; dropout in training; merged adapters that are switched        layer by layer
@@ -78,6 +78,7 @@ class _Plan:
         self.watched: list[tuple[MutableMapping[str, Any], str, Any, int]] = []
         self.switches: list[Switch] = []
         self.merged: list[LoraLinear] = []
+        self.kept: list[ctypes.Array[CAdapter]] = []  # what pointers point to
         self.refused = self.dropout = False
         self.width = config.head_dim
         self.tables: list[_Table] = []
@@ -156,9 +157,11 @@ class _Plan:
 
     def _linear(self, parent: nn.Module, name: str) -> CLinear:
         """The layer for native.c; sets `refused` when it cannot be."""
-        layer = self._watch(parent, name)
-        adapter = layer if isinstance(layer, LoraLinear) else None
-        base = layer if adapter is None else self._watch(adapter, "base")
+        base = self._watch(parent, name)
+        chain: list[LoraLinear] = []
+        while isinstance(base, LoraLinear):
+            chain.append(base)
+            base = self._watch(base, "base")
         if hasattr(base, "c_layer"):
             self._watch(base, "packed"), self._watch(base, "scales")
             c_linear: CLinear = base.c_layer()
@@ -172,22 +175,26 @@ class _Plan:
             self._watch(base, "bias")
             self.refused |= not _plain(base.bias)
             c_linear.bias = base.bias.data_ptr()
-        if adapter is None:
-            return c_linear
+        adapters = [made for adapter in chain if (made := self._adapter(adapter)) is not None]
+        self.kept.append((CAdapter * len(adapters))(*adapters))
+        c_linear.adapters, c_linear.adapter = len(adapters), self.kept[-1]
+        return c_linear
+
+    def _adapter(self, adapter: LoraLinear) -> CAdapter | None:
+        """None: it is in the weights already."""
         self.watched.append((vars(adapter), "merged", adapter.merged, 0))
         self.watched.append((vars(adapter), "switch", adapter.switch, 0))
         if adapter.merged:
             self.merged.append(adapter)
-            return c_linear
+            return None
         down_RD, up_ER = self._watch(adapter, "lora_A"), self._watch(adapter, "lora_B")
         self.dropout |= adapter.config.dropout > 0
         self.refused |= adapter.lora_magnitude is not None or not (_plain(down_RD) and _plain(up_ER))
         self.refused |= not (down_RD.is_contiguous() and up_ER.is_contiguous())
         if adapter.switch not in self.switches:
             self.switches.append(adapter.switch)
-        c_linear.rank, c_linear.adapter = down_RD.shape[0], self.switches.index(adapter.switch)
-        c_linear.strength, c_linear.down, c_linear.up = adapter.config.scale, down_RD.data_ptr(), up_ER.data_ptr()
-        return c_linear
+        which = self.switches.index(adapter.switch)
+        return CAdapter(down_RD.shape[0], which, adapter.config.scale, down_RD.data_ptr(), up_ER.data_ptr())
 
     def _norm(self, parent: nn.Module, name: str) -> int:
         norm = self._watch(parent, name)
